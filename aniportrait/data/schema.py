@@ -1,0 +1,101 @@
+"""Names and shapes of everything a shard stores and a loader yields: the only place with key strings."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from aniportrait.face.track import FaceTrack
+
+SAMPLE_RATE = 16_000
+"""Hz of every waveform inside the project."""
+
+VIDEO = "mp4"
+AUDIO = "flac"
+ARRAYS = "npz"
+META = "json"
+
+
+@dataclass(frozen=True)
+class ClipMeta:
+    """What a shard's json says of one clip.
+
+    Args:
+        key: unique within a data set, no dots.
+        identity: the person; splits never share one.
+        split: "train", "val" or "test".
+        source: the file or id the clip came from.
+        fps: frames per second of the stored video.
+        frames: number of stored frames.
+        width, height: of the stored video, pixels.
+        has_audio: whether a flac is stored.
+        crop: x0, y0, x1, y1 of the square in the source's pixels.
+    """
+
+    key: str
+    identity: str
+    split: str
+    source: str
+    fps: float
+    frames: int
+    width: int
+    height: int
+    has_audio: bool
+    crop: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class ClipSample:
+    """One clip as a shard stores it.
+
+    Args:
+        meta: see ClipMeta.
+        video: bytes of an mp4 (H.264, short GOP).
+        audio: (n,) float32 waveform at SAMPLE_RATE in [-1, 1], as long as the video within one frame; None without sound.
+        track: the face in every frame; gaps are interpolated and marked in `track.valid`.
+        neutral_vertices: (468, 3) metric mesh of this person at rest, cm.
+        expected_vertices: (f, 468, 3) meshes before the generator's own noise (embedded data set only): what a perfect
+            predictor would say, hence the noise floor. None for filmed clips.
+    """
+
+    meta: ClipMeta
+    video: bytes
+    audio: np.ndarray | None
+    track: FaceTrack
+    neutral_vertices: np.ndarray
+    expected_vertices: np.ndarray | None = None
+
+
+class SpeechBatch(NamedTuple):
+    """Speech with the faces that spoke it; windows of equal length.
+
+    Shapes: audio (b, n); vertices (b, f, 468, 3) cm; expected_vertices as vertices (equal to them for filmed clips);
+    neutral_vertices (b, 468, 3); head_pose (b, f, 6) degrees and cm relative to the window's first frame;
+    valid (b, f) bool; identity (b,) index into the training identities, 0 for unseen ones; keys: clip keys.
+    """
+
+    audio: Tensor
+    vertices: Tensor
+    expected_vertices: Tensor
+    neutral_vertices: Tensor
+    head_pose: Tensor
+    valid: Tensor
+    identity: Tensor
+    keys: list[str]
+
+
+class PortraitBatch(NamedTuple):
+    """Frames to be denoised, with their drawn landmarks and a portrait of the same person.
+
+    Shapes: frames (b, f, 3, h, w) in [-1, 1]; pose_image as frames; reference_image (b, 3, h, w) in [-1, 1];
+    reference_pose_image as reference_image; face_box (b, f, 4) x0, y0, x1, y1 in [0, 1] around the 478 landmarks;
+    keys: clip keys.
+    """
+
+    frames: Tensor
+    pose_image: Tensor
+    reference_image: Tensor
+    reference_pose_image: Tensor
+    face_box: Tensor
+    keys: list[str]
