@@ -1,0 +1,79 @@
+"""Speech -> how far each vertex of the face mesh lies from its place at rest."""
+
+from torch import Tensor, nn
+
+from aniportrait.models.audio_encoder import TemporalBlock
+
+VERTICES = 468
+
+
+class Audio2Mesh(nn.Module):
+    """A sound encoder and a head that turns its features into vertex offsets.
+
+    Args:
+        encoder: (audio (b, n), frames) -> (b, frames, encoder.width).
+        head: (b, f, encoder.width) -> (b, f, 468, 3).
+    """
+
+    def __init__(self, encoder: nn.Module, head: nn.Module):
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, audio: Tensor, frames: int) -> Tensor:
+        """Args: audio (b, n) at 16 kHz; frames it spans. Returns offsets (b, frames, 468, 3), cm, to add to the
+        neutral mesh."""
+        return self.head(self.encoder(audio, frames))
+
+
+class PublishedHead(nn.Module):
+    """AniPortrait's head: two linear maps with nothing between, starting at "no motion".
+
+    Args:
+        in_width: of the audio features.
+        latent_dim: rank of the map.
+    """
+
+    def __init__(self, in_width: int = 768, latent_dim: int = 512):
+        super().__init__()
+        self.input = nn.Linear(in_width, latent_dim)
+        self.output = _zero_initialised(nn.Linear(latent_dim, VERTICES * 3))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Args: features (b, f, in_width). Returns offsets (b, f, 468, 3), cm."""
+        return self.output(self.input(features)).unflatten(-1, (VERTICES, 3))
+
+
+class TemporalHead(nn.Module):
+    """Dilated convolutions over the frames, then a low-rank basis of mesh offsets; starts at "no motion".
+
+    Args:
+        in_width: of the audio features.
+        width: channels of the convolutions.
+        layers: blocks, each seeing twice as far as the one before (up to 8 frames).
+        rank: shapes in the basis.
+        dropout: inside every block.
+    """
+
+    def __init__(
+        self, in_width: int = 128, width: int = 128, layers: int = 4, rank: int = 32, dropout: float = 0.1
+    ):
+        super().__init__()
+        self.input = nn.Linear(in_width, width)
+        self.blocks = nn.ModuleList(TemporalBlock(width, 3, 2 ** min(i, 3), dropout) for i in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.coefficients = nn.Linear(width, rank)
+        self.basis = _zero_initialised(nn.Linear(rank, VERTICES * 3))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Args: features (b, f, in_width). Returns offsets (b, f, 468, 3), cm."""
+        hidden = self.input(features)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return self.basis(self.coefficients(self.norm(hidden))).unflatten(-1, (VERTICES, 3))
+
+
+def _zero_initialised(layer: nn.Linear) -> nn.Linear:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
