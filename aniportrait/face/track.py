@@ -10,11 +10,11 @@ class FaceTrack:
     """Measurements of one face in `f` frames.
 
     Args:
-        landmarks: (f, 478, 3) float32; x and y in [0, 1] of the image's width and height (may leave it), z relative.
+        landmarks: (f, 478, 3) float32; x, y in [0, 1] of the image's sides (may leave it); z relative.
         vertices: (f, 468, 3) float32 metric mesh with head motion removed, cm.
         pose_matrix: (f, 4, 4) float32, canonical face -> camera, cm.
         blendshapes: (f, 52) float32 MediaPipe coefficients, "_neutral" first.
-        valid: (f,) bool; False where no face was found (the other arrays hold interpolated or zero values there).
+        valid: (f,) bool; False where no face was found: the other arrays are interpolated or zero there.
     """
 
     landmarks: np.ndarray
