@@ -21,8 +21,7 @@ class Audio2Mesh(nn.Module):
         self.head = head
 
     def forward(self, audio: Tensor, frames: int) -> Tensor:
-        """Args: audio (b, n) at 16 kHz; frames it spans. Returns offsets (b, frames, 468, 3), cm, to add to the
-        neutral mesh."""
+        """Cm from the neutral mesh, (b, frames, 468, 3), of audio (b, n) at 16 kHz that spans `frames`."""
         return self.head(self.encoder(audio, frames))
 
 

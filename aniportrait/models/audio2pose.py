@@ -17,7 +17,7 @@ POSE_LIMIT = (60.0, 60.0, 60.0, 20.0, 20.0, 20.0)
 
 
 class PosePrediction(NamedTuple):
-    """A normal distribution of each frame's head pose, given the poses before it: mean and log_std (b, f, 6), degrees and cm."""
+    """A normal distribution for each frame's head pose: mean and log_std (b, f, 6), degrees and cm."""
 
     mean: Tensor
     log_std: Tensor
@@ -34,8 +34,8 @@ class KeyValueCache:
 class PoseDecoderLayer(nn.Module):
     """Post-norm transformer layer over past poses; frame i of the sound enters at pose i only.
 
-    AniPortrait masks its cross-attention down to the diagonal. A softmax over one key is 1, so what remains of it is
-    `memory_output(memory_value(memory))`: its queries and keys cannot matter and are left out.
+    AniPortrait masks its cross-attention down to the diagonal. A softmax over one key is 1, so what remains
+    of it is `memory_output(memory_value(memory))`: its queries and keys cannot matter and are left out.
 
     Args:
         width: of poses and memory.
@@ -46,8 +46,7 @@ class PoseDecoderLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float):
         super().__init__()
-        self.heads = heads
-        self.dropout = dropout
+        self.heads, self.dropout = heads, dropout
         self.query_key_value = nn.Linear(width, 3 * width)
         self.attention_output = nn.Linear(width, width)
         self.memory_value = nn.Linear(width, width)
@@ -98,6 +97,8 @@ class PoseDecoder(nn.Module):
         reach: frames a frame looks back to, itself included; None for all.
     """
 
+    slopes: Tensor
+
     def __init__(
         self, width: int, layers: int, heads: int, hidden: int, dropout: float = 0.1, reach: int | None = None
     ):
@@ -109,7 +110,7 @@ class PoseDecoder(nn.Module):
     def forward(
         self, pose: Tensor, memory: Tensor, past: list[KeyValueCache] | None = None
     ) -> tuple[Tensor, list[KeyValueCache]]:
-        """Args: pose, memory (b, f, width) of frames that follow `past`. Returns (b, f, width) and the new past."""
+        """Pose and memory (b, f, width) of frames that follow `past` -> (b, f, width) and the new past."""
         before = past[0].key.shape[2] if past else 0
         bias = causal_bias(self.slopes, pose.shape[1], before, self.reach)
         present = []
@@ -128,8 +129,8 @@ class PoseDecoder(nn.Module):
 class PublishedAudio2Pose(nn.Module):
     """AniPortrait's pose decoder, a FaceFormer (arXiv 2112.05329) on 6-D head poses: deterministic, 30 fps.
 
-    The original re-decodes the whole prefix for every frame and stops at 600 frames and a batch of one; here keys
-    and values are kept, lengths and batches are free. It was never run on more than 300 frames at once.
+    The original re-decodes the whole prefix for every frame and stops at 600 frames and a batch of one; here
+    keys and values are kept, lengths and batches are free. It was never run on more than 300 frames at once.
 
     Args:
         encoder: (audio (b, n), frames) -> (b, frames, encoder.width).
@@ -204,17 +205,18 @@ class PublishedAudio2Pose(nn.Module):
     ) -> tuple[Tensor, list[KeyValueCache]]:
         pose = pose + sinusoids(first, pose.shape[1], pose.shape[2]).to(pose)
         pose = pose + identity_vector(self.identity, identity, len(pose))
-        decoded, past = self.decoder(pose, memory, past)
-        return self.pose_output(decoded), past
+        decoded, present = self.decoder(pose, memory, past)
+        return self.pose_output(decoded), present
 
 
 class Audio2Pose(nn.Module):
-    """Head motion as a distribution: every frame is drawn around a mean that follows from sound, style and the past.
+    """Head motion as a distribution: each frame is drawn around a mean that sound, style and past decide.
 
-    What the decoder says is a step away from the previous pose, which leaks towards the reference pose. Its inputs
-    saturate, so steps are bounded, and the leak wins far out: roll-outs of any length stay near the reference.
-    Positions are relative only and attention reaches `reach` frames back, so that minutes look like seconds did in
-    training. Training mode disturbs the past poses, so that the decoder learns to come back from its own errors.
+    What the decoder says is a step away from the previous pose, which leaks towards the reference pose. Its
+    inputs saturate, so steps are bounded, and the leak wins far out: roll-outs of any length stay near
+    the reference. Positions are relative, attention reaches `reach` frames back, so that minutes look like
+    seconds did in training. Training mode disturbs the past poses, so that the decoder learns to come back
+    from its own errors.
 
     Args:
         encoder: (audio (b, n), frames) -> (b, frames, encoder.width).
@@ -228,6 +230,11 @@ class Audio2Pose(nn.Module):
     """
 
     log_std_range = (-5.0, 1.0)
+    """Of a step's natural-log standard deviation, in large steps."""
+
+    pose_scale: Tensor
+    step_scale: Tensor
+    limit: Tensor
 
     def __init__(
         self,
@@ -313,12 +320,12 @@ class Audio2Pose(nn.Module):
         state = torch.cat((previous / self.pose_scale, (previous - before) / self.step_scale), dim=-1)
         pose = self.pose_input(3 * torch.tanh(state / 3))
         pose = pose + identity_vector(self.identity, identity, len(pose))
-        decoded, past = self.decoder(pose, memory, past)
+        decoded, present = self.decoder(pose, memory, past)
         step, log_std = self.output(decoded).chunk(2, dim=-1)
         mean = (1 - self.leak) * previous + step * self.step_scale
         low, high = self.log_std_range
         log_std = low + (high - low) * torch.sigmoid(log_std) + torch.log(self.step_scale)
-        return PosePrediction(mean, log_std), past
+        return PosePrediction(mean, log_std), present
 
     def _drawn(
         self, prediction: PosePrediction, generator: torch.Generator | None, temperature: float
@@ -330,7 +337,7 @@ class Audio2Pose(nn.Module):
         return torch.clamp(pose, -self.limit, self.limit)
 
     def _disturbed(self, head_pose: Tensor) -> Tensor:
-        """Past poses as the decoder's own roll-out might have left them: off by a constant and by small errors."""
+        """Past poses as a roll-out might have left them: off by a constant and by small errors."""
         amount = torch.rand(len(head_pose), 1, 1, device=head_pose.device)
         noise = self.teacher_noise * self.step_scale * torch.randn_like(head_pose)
         drift = self.teacher_drift * self.pose_scale * torch.randn_like(head_pose[:, :1])
@@ -364,7 +371,7 @@ def causal_bias(slopes: Tensor, frames: int, before: int = 0, reach: int | None 
 
 
 def sinusoids(first: int, frames: int, width: int) -> Tensor:
-    """(frames, width) positional encoding of frames first, first + 1, ...: sines on even, cosines on odd channels."""
+    """(frames, width) positional encoding from frame `first` on: sines on even channels, cosines on odd."""
     position = torch.arange(first, first + frames, dtype=torch.float32)[:, None]
     frequency = torch.exp(torch.arange(0, width, 2).float() * (-math.log(10000.0) / width))
     return torch.stack((torch.sin(position * frequency), torch.cos(position * frequency)), dim=-1).flatten(1)

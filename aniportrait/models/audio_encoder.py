@@ -23,8 +23,8 @@ LOG_FLOOR = 1e-6
 class Wav2Vec2Encoder(nn.Module):
     """wav2vec 2.0 at the video's frame rate (arXiv 2006.11477), as AniPortrait runs it.
 
-    The convolutional front-end's 50 Hz states are interpolated to the video frames *before* the transformer. The
-    front-end is frozen, the rest trains. SpecAugment (transformers' own) acts in training mode only.
+    The convolutional front-end's 50 Hz states are interpolated to the video frames *before* the transformer.
+    The front-end is frozen, the rest trains. SpecAugment (transformers' own) acts in training mode only.
 
     Args:
         path: folder or hub name of the pretrained weights.
@@ -56,7 +56,7 @@ class Wav2Vec2Encoder(nn.Module):
         return self.model.config.hidden_size
 
     def forward(self, audio: Tensor, frames: int) -> Tensor:
-        """Args: audio (b, n) at 16 kHz, any level; frames: video frames it spans. Returns (b, frames, width)."""
+        """Args: audio (b, n) at 16 kHz, any level; video frames it spans. Returns (b, frames, width)."""
         return self.encode(zero_mean_unit_variance(audio), frames)
 
     def encode(self, audio: Tensor, frames: int) -> Tensor:
@@ -87,7 +87,7 @@ def _pretrained(path: str | Path) -> Wav2Vec2Model:
 
 
 def zero_mean_unit_variance(audio: Tensor) -> Tensor:
-    """Args: audio (b, n). Returns it normalised per clip, as wav2vec 2.0's feature extractor does by default."""
+    """Audio (b, n) normalised per clip, as wav2vec 2.0's feature extractor does by default."""
     variance, mean = torch.var_mean(audio, dim=-1, keepdim=True, correction=0)
     return (audio - mean) / torch.sqrt(variance + 1e-7)
 
@@ -95,8 +95,8 @@ def zero_mean_unit_variance(audio: Tensor) -> Tensor:
 class LogMelEncoder(nn.Module):
     """Log-mel energies through a small temporal convolution: no weights to download, fast on a CPU.
 
-    In training mode it augments what it hears: a random warp and shift of the mel axis (another vocal tract), masked
-    bands and masked moments. Silence, and clips of a tenth of a second, give finite features.
+    In training mode it augments what it hears: a random warp and shift of the mel axis (another vocal tract),
+    masked bands and masked moments. Silence, and clips of a tenth of a second, give finite features.
 
     Args:
         width: of the features.

@@ -15,7 +15,8 @@ from aniportrait.models.audio2pose import PosePrediction
 class MeshLoss:
     """L1 distance of vertices, of lip vertices once more, and of their velocities.
 
-    Plain L1, the original's loss (`lip_weight=0, velocity_weight=0`), is known to settle on a mouth that stays shut.
+    Plain L1, the original's loss (`lip_weight=0, velocity_weight=0`), is known to settle on a mouth that
+    stays shut.
 
     Args:
         lip_weight: of the lip vertices' own L1.
@@ -26,7 +27,7 @@ class MeshLoss:
     velocity_weight: float = 1.0
 
     def __call__(self, prediction: Tensor, target: Tensor, valid: Tensor) -> dict[str, Tensor]:
-        """Args: prediction, target (b, f, 468, 3) cm; valid (b, f). Returns weighted terms; train on their sum."""
+        """Args: prediction, target (b, f, 468, 3) cm; valid (b, f). Returns weighted terms to sum."""
         lips = list(LIPS)
         terms = {"vertices": masked_l1(prediction, target, valid)}
         if self.lip_weight:
@@ -50,7 +51,7 @@ class PoseLikelihood:
     velocity_weight: float = 0.0
 
     def __call__(self, prediction: PosePrediction, target: Tensor, valid: Tensor) -> dict[str, Tensor]:
-        """Args: target (b, f, 6) degrees and cm; valid (b, f). Returns weighted terms; train on their sum."""
+        """Args: target (b, f, 6) degrees and cm; valid (b, f). Returns weighted terms to sum."""
         terms = {"likelihood": gaussian_nll(prediction.mean, prediction.log_std, target, valid)}
         if self.velocity_weight:
             terms["velocity"] = self.velocity_weight * velocity_l1(prediction.mean, target, valid)
@@ -64,7 +65,7 @@ class PoseRegression:
     velocity_weight: float = 1.0
 
     def __call__(self, prediction: Tensor, target: Tensor, valid: Tensor) -> dict[str, Tensor]:
-        """Args: prediction, target (b, f, 6) degrees and cm; valid (b, f). Returns weighted terms; train on their sum."""
+        """Args: prediction, target (b, f, 6) degrees and cm; valid (b, f). Returns weighted terms to sum."""
         squared = F.mse_loss(prediction, target, reduction="none")
         terms = {"pose": masked_mean(squared, valid)}
         if self.velocity_weight:
@@ -78,12 +79,12 @@ def masked_l1(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 def velocity_l1(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Mean absolute difference of frame-to-frame changes, where both frames are valid; 0 for single frames."""
+    """Mean absolute difference of frame-to-frame changes, where both frames are valid; 0 for one frame."""
     return masked_l1(prediction.diff(dim=1), target.diff(dim=1), valid[:, 1:] & valid[:, :-1])
 
 
 def gaussian_nll(mean: Tensor, log_std: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Mean over valid frames and channels of -log N(target; mean, std): (b, f, c) each, valid (b, f) -> ()."""
+    """Mean of -log N(target; mean, std) over valid frames: (b, f, c) each, valid (b, f) -> ()."""
     deviation = (target - mean) * torch.exp(-log_std)
     return masked_mean(0.5 * deviation.square() + log_std + 0.5 * math.log(2 * math.pi), valid)
 
