@@ -52,11 +52,12 @@ class ClipSample:
     Args:
         meta: see ClipMeta.
         video: bytes of an mp4 (H.264, short GOP).
-        audio: (n,) float32 waveform at SAMPLE_RATE in [-1, 1], as long as the video within one frame; None without sound.
+        audio: (n,) float32 waveform at SAMPLE_RATE in [-1, 1], as long as the video within one frame; None
+            without sound.
         track: the face in every frame; gaps are interpolated and marked in `track.valid`.
         neutral_vertices: (468, 3) metric mesh of this person at rest, cm.
-        expected_vertices: (f, 468, 3) meshes before the generator's own noise (embedded data set only): what a perfect
-            predictor would say, hence the noise floor. None for filmed clips.
+        expected_vertices: (f, 468, 3) meshes before the generator's own noise (embedded data set only): what
+            a perfect predictor would say, hence the noise floor. None for filmed clips.
     """
 
     meta: ClipMeta
@@ -70,9 +71,10 @@ class ClipSample:
 class SpeechBatch(NamedTuple):
     """Speech with the faces that spoke it; windows of equal length.
 
-    Shapes: audio (b, n); vertices (b, f, 468, 3) cm; expected_vertices as vertices (equal to them for filmed clips);
-    neutral_vertices (b, 468, 3); head_pose (b, f, 6) degrees and cm relative to the window's first frame;
-    valid (b, f) bool; identity (b,) index into the training identities, 0 for unseen ones; keys: clip keys.
+    Shapes: audio (b, n); vertices (b, f, 468, 3) cm; expected_vertices as vertices (equal to them for filmed
+    clips); neutral_vertices (b, 468, 3); head_pose (b, f, 6) degrees and cm relative to the window's first
+    frame; valid (b, f) bool; identity (b,) index into the training identities, 0 for unseen ones; keys: clip
+    keys.
     """
 
     audio: Tensor
@@ -89,7 +91,8 @@ class PortraitBatch(NamedTuple):
     """Frames to be denoised, with their drawn landmarks and a portrait of the same person.
 
     Shapes: frames (b, f, 3, h, w) in [-1, 1]; pose_image as frames; reference_image (b, 3, h, w) in [-1, 1];
-    reference_pose_image as reference_image; face_box (b, f, 4) x0, y0, x1, y1 in [0, 1] around the 478 landmarks;
+    reference_pose_image as reference_image; face_box (b, f, 4) x0, y0, x1, y1 in [0, 1] around the 478
+    landmarks;
     keys: clip keys.
     """
 

@@ -1,0 +1,294 @@
+"""Shards: tar files that WebDataset reads, an index that says where every byte is, and samples by their
+offset.
+
+A sample `key` has four members: `key.mp4` (picture), `key.flac` (sound, if any), `key.npz` (face track and
+neutral mesh), `key.json` (ClipMeta). `index.json` is written last: a folder without one is not a data set.
+"""
+
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from webdataset.writer import TarWriter
+
+from aniportrait.data.media import MediaError
+from aniportrait.data.schema import ARRAYS, AUDIO, META, VIDEO, ClipMeta, ClipSample
+from aniportrait.data.sound import decode_flac, encode_flac
+from aniportrait.face.track import FaceTrack
+
+INDEX = "index.json"
+FORMAT = 1
+BLOCK = 512
+TRACK_ARRAYS = tuple(field.name for field in dataclasses.fields(FaceTrack))
+NEUTRAL, EXPECTED = "neutral_vertices", "expected_vertices"
+
+
+class ShardError(ValueError):
+    """A shard or its index that does not hold what it should."""
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """Where one sample lies, and what must be known of it before it is read.
+
+    Args:
+        key, identity, split, source, frames, has_audio: as in ClipMeta.
+        shard: file name of the tar.
+        members: extension -> (offset, size) in bytes of the member's data in the tar.
+    """
+
+    key: str
+    identity: str
+    split: str
+    source: str
+    frames: int
+    has_audio: bool
+    shard: str
+    members: dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """All samples of a data set, in the order of its shards.
+
+    Args:
+        folder: where the shards lie.
+        fps: frames per second of every sample.
+        image_size: side of every (square) picture, pixels.
+    """
+
+    folder: Path
+    fps: float
+    image_size: int
+    samples: tuple[ShardEntry, ...]
+
+    @staticmethod
+    def load(folder: str | Path) -> "ShardIndex":
+        path = Path(folder) / INDEX
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no {INDEX}: it is not a folder of finished shards")
+        try:
+            content = json.loads(path.read_text())
+            if content["format"] != FORMAT:
+                raise ShardError(f"{path} has format {content['format']}, this version reads format {FORMAT}")
+            entries = tuple(_entry(item) for item in content["samples"])
+            return ShardIndex(Path(folder), float(content["fps"]), int(content["image_size"]), entries)
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ShardError(f"{path} is not an index of shards: {type(error).__name__} {error}") from error
+
+    def of_split(self, split: str) -> tuple[ShardEntry, ...]:
+        return tuple(entry for entry in self.samples if entry.split == split)
+
+
+class ShardWriter:
+    """Writes shards of at most `clips_per_shard` samples; they and the index appear when the `with` block
+    ends well.
+
+    Which sample is in which shard depends on the order of writing alone, and the same samples give the same
+    bytes. Shards of an earlier data set in the folder are replaced.
+
+    Args:
+        folder: created if need be.
+        fps, image_size: of every sample.
+        clips_per_shard: 100 to 500 for real data sets; at least one shard a loading process keeps reading
+            parallel.
+    """
+
+    def __init__(self, folder: str | Path, fps: float, image_size: int, clips_per_shard: int = 100):
+        if clips_per_shard < 1:
+            raise ValueError(f"clips_per_shard ({clips_per_shard}) must be at least 1")
+        self.folder = Path(folder)
+        self.fps, self.image_size, self.clips_per_shard = fps, image_size, clips_per_shard
+        self._entries: list[dict] = []
+        self._keys: set[str] = set()
+        self._shards: list[str] = []
+        self._writer: TarWriter | None = None
+
+    def __enter__(self) -> "ShardWriter":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        self._close_shard()
+        if kind is None:
+            self._publish()
+        else:
+            for name in self._shards:
+                self._partial(name).unlink(missing_ok=True)
+
+    def write(self, sample: ClipSample) -> None:
+        """Append a sample."""
+        self.write_members(sample.meta, encode_sample(sample))
+
+    def write_members(self, meta: ClipMeta, members: dict[str, bytes]) -> None:
+        """Append a sample whose members are encoded already (see `encode_sample`)."""
+        self._check(meta)
+        full = len(self._entries) % self.clips_per_shard == 0
+        writer = self._open_shard() if self._writer is None or full else self._writer
+        offset = writer.tarstream.offset
+        places: dict[str, tuple[int, int]] = {}
+        for extension in sorted(members):  # the order in which TarWriter writes them
+            size = len(members[extension])
+            places[extension] = (offset + BLOCK, size)
+            offset += BLOCK + -(-size // BLOCK) * BLOCK
+        writer.write({"__key__": meta.key, **members})
+        if writer.tarstream.offset != offset:
+            raise ShardError(f"sample {meta.key} ends at {writer.tarstream.offset}, expected {offset}")
+        self._keys.add(meta.key)
+        self._entries.append(
+            {
+                "key": meta.key,
+                "identity": meta.identity,
+                "split": meta.split,
+                "source": meta.source,
+                "frames": meta.frames,
+                "has_audio": meta.has_audio,
+                "shard": self._shards[-1],
+                "members": places,
+            }
+        )
+
+    def _check(self, meta: ClipMeta) -> None:
+        if not meta.key or "." in meta.key or "/" in meta.key or len(meta.key.encode()) > 90:
+            raise ValueError(f"key {meta.key!r} must be 1 to 90 bytes without dots and slashes")
+        if meta.key in self._keys:
+            raise ValueError(f"key {meta.key} occurs twice")
+        if abs(meta.fps - self.fps) > 1e-6 or (meta.width, meta.height) != (self.image_size, self.image_size):
+            raise ValueError(
+                f"sample {meta.key} is {meta.width}x{meta.height} at {meta.fps} fps, this data set "
+                f"{self.image_size}x{self.image_size} at {self.fps} fps"
+            )
+
+    def _open_shard(self) -> TarWriter:
+        self._close_shard()
+        self._shards.append(f"shard-{len(self._shards):06d}.tar")
+        stream = self._partial(self._shards[-1]).open("wb")
+        self._stream = stream
+        self._writer = TarWriter(stream, encoder=False, mtime=0, user="", group="")
+        return self._writer
+
+    def _close_shard(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+            self._writer = None
+
+    def _partial(self, name: str) -> Path:
+        return self.folder / f".{name}.partial"
+
+    def _publish(self) -> None:
+        (self.folder / INDEX).unlink(
+            missing_ok=True
+        )  # from here until the new index the folder is no data set
+        for name in self._shards:
+            os.replace(self._partial(name), self.folder / name)
+        for stale in set(self.folder.glob("shard-*.tar")) - {self.folder / name for name in self._shards}:
+            stale.unlink()
+        content = {"format": FORMAT, "fps": self.fps, "image_size": self.image_size, "samples": self._entries}
+        write_text_atomically(self.folder / INDEX, json.dumps(content, indent=1) + "\n")
+
+
+def write_shards(
+    samples: Iterable[ClipSample], folder: str | Path, fps: float, image_size: int, clips_per_shard: int = 100
+) -> ShardIndex:
+    """Write all samples to shards and their index; see ShardWriter."""
+    with ShardWriter(folder, fps, image_size, clips_per_shard) as writer:
+        for sample in samples:
+            writer.write(sample)
+    return ShardIndex.load(folder)
+
+
+def encode_sample(sample: ClipSample) -> dict[str, bytes]:
+    """The members of a sample, extension -> bytes."""
+    meta, frames = sample.meta, sample.meta.frames
+    if len(sample.track) != frames:
+        raise ValueError(f"sample {meta.key} has {frames} frames and a face track of {len(sample.track)}")
+    if meta.has_audio != (sample.audio is not None):
+        raise ValueError(f"sample {meta.key}: has_audio is {meta.has_audio}, which its audio contradicts")
+    arrays = {name: getattr(sample.track, name) for name in TRACK_ARRAYS}
+    arrays[NEUTRAL] = sample.neutral_vertices
+    if sample.expected_vertices is not None:
+        arrays[EXPECTED] = sample.expected_vertices
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{name: _storable(array) for name, array in arrays.items()})
+    described = json.dumps(dataclasses.asdict(meta), sort_keys=True).encode()
+    members = {VIDEO: sample.video, ARRAYS: buffer.getvalue(), META: described}
+    if sample.audio is not None:
+        members[AUDIO] = encode_flac(sample.audio)
+    return members
+
+
+def decode_sample(members: dict[str, bytes]) -> ClipSample:
+    """The inverse of `encode_sample`."""
+    meta = decode_meta(members[META])
+    arrays = decode_arrays(members[ARRAYS])
+    audio = decode_flac(members[AUDIO]) if AUDIO in members else None
+    track = FaceTrack(**{name: arrays[name] for name in TRACK_ARRAYS})
+    return ClipSample(meta, members[VIDEO], audio, track, arrays[NEUTRAL], arrays.get(EXPECTED))
+
+
+def decode_meta(data: bytes) -> ClipMeta:
+    """The json member; entries of later versions are passed over."""
+    known = {field.name for field in dataclasses.fields(ClipMeta)}
+    values: dict[str, Any] = {name: value for name, value in json.loads(data).items() if name in known}
+    values["crop"] = tuple(values["crop"])
+    return ClipMeta(**values)
+
+
+def decode_arrays(data: bytes, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Arrays of the npz member: those named (and present), or all."""
+    with np.load(io.BytesIO(data)) as stored:
+        return {name: stored[name] for name in stored.files if names is None or name in names}
+
+
+def read_member(folder: str | Path, entry: ShardEntry, extension: str) -> bytes:
+    """Bytes of one member, without reading the rest of the shard."""
+    if extension not in entry.members:
+        raise ShardError(f"sample {entry.key} has no {extension}")
+    offset, size = entry.members[extension]
+    path = Path(folder) / entry.shard
+    with path.open("rb", buffering=0) as stream:
+        data = os.pread(stream.fileno(), size, offset)
+    if len(data) != size:
+        raise ShardError(f"{path} ends before the {extension} of sample {entry.key}")
+    return data
+
+
+def read_sample(folder: str | Path, entry: ShardEntry) -> ClipSample:
+    """One whole sample by its byte offsets."""
+    members = {extension: read_member(folder, entry, extension) for extension in entry.members}
+    try:
+        return decode_sample(members)
+    except (KeyError, TypeError, OSError, EOFError, ValueError) as error:
+        if isinstance(error, ShardError | MediaError):
+            raise
+        raise ShardError(f"sample {entry.key} of {entry.shard} cannot be decoded: {error}") from error
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """The file appears whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, path)
+
+
+def _storable(array: np.ndarray) -> np.ndarray:
+    array = np.asarray(array)
+    return array.astype(np.bool_ if array.dtype == np.bool_ else np.float32, copy=False)
+
+
+def _entry(item: dict) -> ShardEntry:
+    members = {extension: (int(place[0]), int(place[1])) for extension, place in item["members"].items()}
+    names = ("key", "identity", "split", "source", "frames", "has_audio", "shard")
+    return ShardEntry(**{name: item[name] for name in names}, members=members)

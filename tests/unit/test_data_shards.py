@@ -1,0 +1,138 @@
+"""Shards: plain WebDataset tars that give back what was put in, from any offset, and never half of it."""
+
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import webdataset
+
+from aniportrait.data.media import encode_clip
+from aniportrait.data.schema import ClipMeta, ClipSample
+from aniportrait.data.shards import (
+    ShardError,
+    ShardIndex,
+    read_member,
+    read_sample,
+    write_shards,
+)
+from aniportrait.face.track import FaceTrack
+
+
+def clip(key: str, frames: int = 6, audio: bool = True, split: str = "train") -> ClipSample:
+    generator = np.random.default_rng(len(key) + frames)
+    pictures = generator.integers(0, 255, (frames, 32, 32, 3), dtype=np.uint8)
+    track = FaceTrack(
+        generator.random((frames, 478, 3), np.float32),
+        generator.random((frames, 468, 3), np.float32),
+        generator.random((frames, 4, 4), np.float32),
+        generator.random((frames, 52), np.float32),
+        np.arange(frames) != 2,
+    )
+    meta = ClipMeta(
+        key, f"person-{key}", split, f"{key}.mp4", 25.0, frames, 32, 32, audio, (0.0, 1.0, 2.0, 3.0)
+    )
+    sound = (generator.integers(-9000, 9000, frames * 640) / 32768).astype(np.float32) if audio else None
+    return ClipSample(meta, encode_clip(pictures, 25.0), sound, track, track.vertices[0])
+
+
+def equal(first: ClipSample, second: ClipSample) -> None:
+    assert first.meta == second.meta
+    assert first.video == second.video
+    assert (first.audio is None) == (second.audio is None)
+    if first.audio is not None and second.audio is not None:
+        np.testing.assert_array_equal(first.audio, second.audio)
+    for name in ("landmarks", "vertices", "pose_matrix", "blendshapes", "valid"):
+        np.testing.assert_array_equal(getattr(first.track, name), getattr(second.track, name))
+    np.testing.assert_array_equal(first.neutral_vertices, second.neutral_vertices)
+
+
+def test_samples_come_back_as_they_were_from_their_offsets(tmp_path):
+    clips = [clip("a"), clip("b-long name (1)", 9), clip("c", audio=False), clip("d", 3), clip("e", 5)]
+    index = write_shards(clips, tmp_path, 25.0, 32, clips_per_shard=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "index.json", "shard-000000.tar", "shard-000001.tar", "shard-000002.tar",
+    ]  # fmt: skip
+    assert [entry.shard[-5] for entry in index.samples] == ["0", "0", "1", "1", "2"]
+    for entry, original in reversed(list(zip(index.samples, clips, strict=True))):
+        equal(read_sample(tmp_path, entry), original)
+
+
+def test_plain_webdataset_reads_them(tmp_path):
+    clips = [clip("a"), clip("b", audio=False)]
+    write_shards(clips, tmp_path, 25.0, 32)
+    urls = [str(path) for path in sorted(tmp_path.glob("*.tar"))]
+    samples = list(webdataset.WebDataset(urls, shardshuffle=False))
+    assert [sample["__key__"] for sample in samples] == ["a", "b"]
+    assert samples[0]["mp4"] == clips[0].video
+    assert "flac" in samples[0]
+    assert "flac" not in samples[1]
+    assert json.loads(samples[1]["json"])["identity"] == "person-b"
+
+
+def test_offsets_are_those_of_tarfile(tmp_path):
+    index = write_shards([clip("a"), clip("b")], tmp_path, 25.0, 32)
+    with tarfile.open(tmp_path / "shard-000000.tar") as archive:
+        found = {member.name: (member.offset_data, member.size) for member in archive.getmembers()}
+    said = {f"{entry.key}.{name}": place for entry in index.samples for name, place in entry.members.items()}
+    assert said == found
+
+
+def test_the_same_samples_give_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        write_shards([clip("a"), clip("b")], tmp_path / name, 25.0, 32)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_an_error_while_writing_leaves_the_earlier_data_set_untouched(tmp_path):
+    write_shards([clip("a")], tmp_path, 25.0, 32)
+
+    def clips_until_a_power_cut():
+        yield clip("b")
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        write_shards(clips_until_a_power_cut(), tmp_path, 25.0, 32)
+    assert [entry.key for entry in ShardIndex.load(tmp_path).samples] == ["a"]
+    equal(read_sample(tmp_path, ShardIndex.load(tmp_path).samples[0]), clip("a"))
+
+
+def test_a_smaller_data_set_leaves_no_stale_shards(tmp_path):
+    write_shards([clip("a"), clip("b")], tmp_path, 25.0, 32, clips_per_shard=1)
+    write_shards([clip("c")], tmp_path, 25.0, 32, clips_per_shard=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.json", "shard-000000.tar"]
+
+
+@pytest.mark.parametrize("key", ["a.b", "a/b", "", "x" * 91])
+def test_bad_keys_are_refused(tmp_path, key):
+    with pytest.raises(ValueError, match="key"):
+        write_shards([clip(key)], tmp_path, 25.0, 32)
+
+
+def test_a_key_may_not_occur_twice_and_sizes_must_agree(tmp_path):
+    with pytest.raises(ValueError, match="key a occurs twice"):
+        write_shards([clip("a"), clip("a")], tmp_path, 25.0, 32)
+    with pytest.raises(ValueError, match=r"32x32 at 25\.0 fps, this data set 64x64"):
+        write_shards([clip("a")], tmp_path, 25.0, 64)
+
+
+def test_a_cut_shard_is_named(tmp_path):
+    index = write_shards([clip("a")], tmp_path, 25.0, 32)
+    shard = tmp_path / "shard-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:2000])
+    with pytest.raises(ShardError, match=r"shard-000000.tar ends before .* sample a"):
+        read_sample(tmp_path, index.samples[0])
+    with pytest.raises(ShardError, match="sample a has no wav"):
+        read_member(tmp_path, index.samples[0], "wav")
+
+
+def test_a_folder_without_an_index_or_with_another_format_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no index\.json"):
+        ShardIndex.load(tmp_path)
+    (tmp_path / "index.json").write_text('{"format": 9}')
+    with pytest.raises(ShardError, match="format 9"):
+        ShardIndex.load(tmp_path)
+    (tmp_path / "index.json").write_text("{")
+    with pytest.raises(ShardError, match="not an index"):
+        ShardIndex.load(tmp_path)
