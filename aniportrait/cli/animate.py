@@ -1,0 +1,134 @@
+"""python animate.py: a portrait speaks, or follows a driving video."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from aniportrait.checkpoints.store import Weights, open_weights
+from aniportrait.cli.networks import load_network
+from aniportrait.cli.pipelines import face_landmarker, portrait_pipeline, sampling_settings
+from aniportrait.data.media import read_video, write_video
+from aniportrait.data.schema import SAMPLE_RATE
+from aniportrait.data.sound import read_audio
+from aniportrait.face.crop import face_crop
+from aniportrait.face.landmarks import NoFaceError
+from aniportrait.face.track import FaceTrack
+from aniportrait.pipelines.audio_driven import AudioDriven, HeadMotion, PredictedMotion, StillHead
+from aniportrait.pipelines.picture import MEASURE_SIZE, Picture, prepare_picture, read_image
+from aniportrait.pipelines.reenact import Reenact
+
+log = logging.getLogger(__name__)
+
+
+def animate(config: DictConfig) -> None:
+    """Write the video that `config` asks for; the sound is the voice's or the driving video's."""
+    if (config.audio is None) == (config.driving is None):
+        raise ValueError("animate needs either audio=SOUND or driving=VIDEO, one of them")
+    _check_inputs(config)
+    weights = open_weights(config.weights)
+    image = read_image(config.portrait)
+    with face_landmarker(config.paths, "image") as landmarker:
+        picture = prepare_picture(image, landmarker, f"portrait {config.portrait}")
+    speak = _speak if config.audio is not None else _follow
+    frames, fps, sound = speak(config, weights, picture)
+    write_video(config.out, frames, fps, sound)
+    log.info("wrote %s: %d frames at %g fps", config.out, len(frames), fps)
+
+
+def _check_inputs(config: DictConfig) -> None:
+    for setting in ("portrait", "audio", "driving"):
+        path = config[setting]
+        if path is not None and not Path(path).is_file():
+            raise FileNotFoundError(
+                f"{setting}={path} does not exist (a path with spaces, parentheses or commas is written "
+                f"'{setting}=\"my file (1)\"')"
+            )
+    if Path(config.out).suffix.lower() not in (".mp4", ".mov", ".mkv"):
+        raise ValueError(f"out={config.out} must end in .mp4, .mov or .mkv")
+    if config.duration is not None and config.duration <= 0:
+        raise ValueError(f"duration ({config.duration}) must be more than 0 seconds")
+
+
+def _speak(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.ndarray, float, Any]:
+    audio = read_audio(config.audio)
+    if config.duration is not None:
+        audio = audio[: max(1, round(config.duration * SAMPLE_RATE))]
+    portrait = portrait_pipeline(weights, config)
+    fps = float(config.fps or weights.card("audio2mesh")["settings"]["fps"])
+    pipeline = AudioDriven(
+        load_network(weights, "audio2mesh", config.paths).to(config.device),
+        _head_motion(config, weights),
+        portrait,
+        fps,
+    )
+    with Progress() as bar:
+        frames = pipeline(picture, audio, sampling_settings(config, weights), bar.report)
+    return frames, fps, audio if config.duration is not None else config.audio
+
+
+def _follow(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.ndarray, float, Any]:
+    fps = float(config.fps or weights.card("denoising_unet")["settings"]["fps"])
+    driving = _driving_track(config, fps)
+    with Progress() as bar:
+        frames = Reenact(portrait_pipeline(weights, config))(
+            picture, driving, sampling_settings(config, weights), bar.report
+        )
+    return frames, fps, _sound_of(config, len(frames) / fps)
+
+
+def _sound_of(config: DictConfig, seconds: float) -> np.ndarray | None:
+    from aniportrait.data.sound import NoAudioError
+
+    try:
+        return read_audio(config.driving, start=0.0)[: round(seconds * SAMPLE_RATE)]
+    except NoAudioError:
+        log.warning("driving=%s has no sound: the result is silent", config.driving)
+        return None
+
+
+def _driving_track(config: DictConfig, fps: float) -> FaceTrack:
+    """Two passes: where the face is, then its track in one square crop."""
+    limit = None if config.duration is None else max(1, round(config.duration * fps))
+    frames = [frame for _, frame in zip(_counted(limit), read_video(config.driving, fps), strict=False)]
+    with face_landmarker(config.paths, "image") as landmarker:
+        looks = [landmarker.detect(frame) for frame in frames[:: max(1, round(fps))]]
+    found = [look.landmarks[0] for look in looks if look.valid[0]]
+    if not found:
+        raise NoFaceError(f"driving={config.driving} shows no face that can be found")
+    height, width = frames[0].shape[:2]
+    crop = face_crop(np.stack(found), width, height)
+    with face_landmarker(config.paths, "video") as landmarker:
+        squares = tqdm((crop.cut(frame, MEASURE_SIZE) for frame in frames), "landmarks", len(frames), unit="frame")
+        return landmarker.track(squares, fps)
+
+
+def _counted(limit: int | None) -> range:
+    return range(limit if limit is not None else 10**9)
+
+
+def _head_motion(config: DictConfig, weights: Weights) -> HeadMotion:
+    if config.head_pose == "still":
+        return StillHead()
+    if config.head_pose == "predicted":
+        audio2pose = load_network(weights, "audio2pose", config.paths).to(config.device)
+        return PredictedMotion(audio2pose, config.style)
+    raise ValueError(f"head_pose={config.head_pose} must be predicted or still")
+
+
+class Progress:
+    """A bar over sampling steps, whatever their number turns out to be."""
+
+    def __enter__(self) -> "Progress":
+        self._bar = tqdm(desc="sampling", unit="step")
+        return self
+
+    def report(self, done: int, total: int) -> None:
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()

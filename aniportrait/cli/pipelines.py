@@ -1,0 +1,39 @@
+"""Pipelines wired from a weights folder and an entry's settings."""
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from aniportrait.checkpoints.store import Weights
+from aniportrait.cli.networks import load_portrait_networks, weights_config
+from aniportrait.diffusion.context import OpenWindows
+from aniportrait.face.landmarks import FaceLandmarker
+from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
+
+
+def portrait_pipeline(weights: Weights, config: DictConfig, *, motion: bool | None = None) -> PortraitPipeline:
+    """The frame sampler of a weights folder; with its motion modules if it has them, unless `motion` says otherwise."""
+    with_motion = "motion_module" in weights if motion is None else motion
+    networks = load_portrait_networks(weights, config.paths, motion=with_motion).to(config.device)
+    trained = weights_config(weights, "denoising_unet", config.paths)
+    length = trained.motion_frames
+    return PortraitPipeline(
+        networks,
+        instantiate(trained.noise_schedule),
+        trained.image_size,
+        OpenWindows(context_length=length, context_overlap=length // 4),
+    )
+
+
+def sampling_settings(config: DictConfig, weights: Weights) -> SamplingSettings:
+    """Steps and guidance as asked for, else as the weights' model states."""
+    own = weights_config(weights, "denoising_unet", config.paths).sampling
+    return SamplingSettings(
+        steps=own.steps if config.steps is None else config.steps,
+        guidance_scale=own.guidance_scale if config.guidance_scale is None else config.guidance_scale,
+        seed=config.seed,
+    )
+
+
+def face_landmarker(paths: DictConfig, mode: str) -> FaceLandmarker:
+    """A landmarker with the model file that `paths.face_landmarker` names or that can be found."""
+    return FaceLandmarker(paths.face_landmarker, mode)

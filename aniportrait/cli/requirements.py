@@ -1,0 +1,50 @@
+"""What a training needs on disk, checked before anything is built."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+WHERE = {
+    "autoencoder.path": "https://huggingface.co/stabilityai/sd-vae-ft-mse",
+    "image_encoder.path": "https://huggingface.co/lambdalabs/sd-image-variations-diffusers (folder image_encoder)",
+    "audio_encoder.path": "https://huggingface.co/facebook/wav2vec2-base-960h",
+    "pretrained.unet": "https://huggingface.co/stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "pretrained.motion_module": "https://huggingface.co/guoyww/animatediff/blob/main/mm_sd_v15_v2.ckpt",
+}
+"""Setting -> where what it points to can be had."""
+
+NEEDED = {
+    "audio2mesh": ("audio_encoder.path",),
+    "audio2pose": ("audio_encoder.path",),
+    "stage1": ("autoencoder.path", "image_encoder.path", "pretrained.unet"),
+    "stage2": ("autoencoder.path", "image_encoder.path", "pretrained.motion_module"),
+}
+"""Task -> settings that name what it starts from."""
+
+
+def check_requirements(config: DictConfig) -> None:
+    """Raise one FileNotFoundError that lists every missing file, where to get it and which setting points to it."""
+    missing = []
+    if config.weights is None or config.task == "stage2":
+        missing += [
+            f"{path} (setting {setting}, from {WHERE[setting]})"
+            for setting in NEEDED[config.task]
+            if (path := OmegaConf.select(config, setting)) and not Path(path).exists() and not _is_hub_name(path)
+        ]
+    if config.task == "stage2" and config.weights is None and config.stage1_required:
+        missing.append(
+            "stage-1 weights (setting weights=, from a run of `python train.py experiment=stage1_reference`)"
+        )
+    if config.data.build is None and not (Path(config.data.folder) / "index.json").is_file():
+        missing.append(
+            f"shards in {config.data.folder} (setting data.folder, from "
+            "`python prepare.py source=folder source.path=DIR out=DIR`; or data=synthetic)"
+        )
+    if missing:
+        raise FileNotFoundError(f"{config.name} cannot start, missing: " + "; ".join(missing))
+
+
+def _is_hub_name(path: str) -> bool:
+    """owner/name, neither absolute nor below the folder of pretrained files."""
+    parts = path.split("/")
+    return len(parts) == 2 and all(parts) and not path.startswith((".", "~")) and not Path(parts[0]).is_dir()

@@ -1,0 +1,124 @@
+"""Typed top level of every entry's config: an unknown key or a wrong type fails while the config is composed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class NetworksConfig:
+    """What it takes to build the networks: choices, sizes, where pretrained files lie."""
+
+    model_name: str = MISSING
+    image_size: int = MISSING
+    latent_channels: int = MISSING
+    image_embed_width: int = MISSING
+    audio_width: int = MISSING
+    fps: float = 25.0
+    identities: int = 100
+    sizes: Any = MISSING
+    pretrained: Any = MISSING
+    stage1_required: bool = MISSING
+    budgets: Any = MISSING
+    validation: Any = MISSING
+    ema_decay: float = MISSING
+    motion_frames: int = MISSING
+    sampling: Any = MISSING
+    autoencoder: Any = MISSING
+    image_encoder: Any = MISSING
+    audio_encoder: Any = MISSING
+    mesh_head: Any = MISSING
+    pose_guider: Any = MISSING
+    noise_schedule: Any = MISSING
+    networks: Any = MISSING
+    paths: Any = MISSING
+
+
+@dataclass
+class TrainConfig(NetworksConfig):
+    """python train.py"""
+
+    name: str = MISSING
+    task: str = MISSING
+    seed: int = 42
+    num_workers: int = 0
+    max_steps: int = MISSING
+    batch_size: int = MISSING
+    learning_rate: float = MISSING
+    warmup_steps: int = MISSING
+    weights: str | None = None
+    resume: str | None = None
+    export: str | None = None
+    out: str = MISSING
+    run_dir: str = MISSING
+    data: Any = MISSING
+    datamodule: Any = MISSING
+    module: Any = MISSING
+    optimizer: Any = MISSING
+    lr_schedule: Any = MISSING
+    trainer: Any = MISSING
+    callbacks: Any = MISSING
+    logger: Any = None
+
+
+@dataclass
+class EvaluateConfig:
+    """python evaluate.py"""
+
+    weights: str = MISSING
+    runs: str | None = None
+    out: str = MISSING
+    split: str = "test"
+    seed: int = 42
+    device: str = "cpu"
+    num_workers: int = 0
+    pairs_per_clip: int = MISSING
+    sampling_steps: int = MISSING
+    motion_clips: int = MISSING
+    data: Any = MISSING
+    paths: Any = MISSING
+
+
+@dataclass
+class AnimateConfig:
+    """python animate.py"""
+
+    weights: str = MISSING
+    portrait: str = MISSING
+    audio: str | None = None
+    driving: str | None = None
+    head_pose: str = "predicted"
+    out: str = MISSING
+    seed: int = 42
+    steps: int | None = None
+    guidance_scale: float | None = None
+    fps: float | None = None
+    duration: float | None = None
+    style: int | None = None
+    device: str = "cpu"
+    paths: Any = MISSING
+
+
+@dataclass
+class PrepareConfig:
+    """python prepare.py"""
+
+    source: Any = MISSING
+    out: str = MISSING
+    fps: float = 25.0
+    image_size: int = MISSING
+    workers: int | None = None
+    clips_per_shard: int = MISSING
+    paths: Any = MISSING
+
+
+def register() -> None:
+    """Make the schemas known to Hydra under `<entry>_schema`."""
+    store = ConfigStore.instance()
+    store.store(name="networks_schema", node=NetworksConfig)
+    store.store(name="train_schema", node=TrainConfig)
+    store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="animate_schema", node=AnimateConfig)
+    store.store(name="prepare_schema", node=PrepareConfig)

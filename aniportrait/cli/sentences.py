@@ -1,0 +1,31 @@
+"""How an entry ends: errors of ours are one sentence on stderr and exit code 2."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def one_sentence_errors(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Wrap an entry: ValueError and OSError (raised on purpose, with a sentence) go to stderr, exit code 2.
+
+    HYDRA_FULL_ERROR=1 shows the traceback instead. Anything else is a bug of ours and keeps its traceback.
+    """
+
+    @functools.wraps(run)
+    def wrapped(config: Any) -> Any:
+        try:
+            return run(config)
+        except (ValueError, OSError) as error:
+            if os.environ.get("HYDRA_FULL_ERROR") == "1":
+                raise
+            sys.stderr.write(f"error: {sentence_of(error)}\n")
+            sys.exit(2)
+
+    return wrapped
+
+
+def sentence_of(error: BaseException) -> str:
+    """The message of an error on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,147 @@
+"""python train.py: one stage of AniPortrait, from a composed config to a run's folder."""
+
+import json
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch.loggers import CSVLogger
+from omegaconf import DictConfig, OmegaConf
+
+from aniportrait.checkpoints.pretrained import load_motion_module, load_sd_unet
+from aniportrait.checkpoints.store import CHECKPOINT_CARD, FORMAT, open_weights, save_weights
+from aniportrait.cli.networks import (
+    PORTRAIT,
+    build_portrait_networks,
+    card_of,
+    load_motion,
+    load_spatial,
+    states_of,
+)
+from aniportrait.cli.requirements import check_requirements
+from aniportrait.models.portrait_networks import PortraitNetworks
+from aniportrait.training.callbacks.model_card import ModelCard
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> float | None:
+    """Train, validate, and leave config, CSV log, checkpoints, weights and metrics.json in the run's folder.
+
+    Returns the validation figure that a sweep minimises, if there is one.
+    """
+    check_requirements(config)
+    config.run_dir = HydraConfig.get().runtime.output_dir
+    run = Path(config.run_dir)
+    OmegaConf.save(config, run / "config.yaml", resolve=True)
+    seed_everything(config.seed, workers=True, verbose=False)
+    torch.set_float32_matmul_precision("high")
+
+    datamodule: LightningDataModule = instantiate(config.datamodule)
+    module = build_module(config)
+    cards = {name: card_of(config, name) for name in states_of(module.networks)}
+    trainer: Trainer = instantiate(
+        config.trainer, logger=_loggers(config, run), callbacks=_callbacks(config, cards)
+    )
+    log.info("%s: %s trainable parameters, writing to %s", config.name, f"{_trainable(module):,}", run)
+    started = time.perf_counter()
+    trainer.fit(module, datamodule, ckpt_path=_checkpoint(config.resume), weights_only=True)
+    seconds = time.perf_counter() - started
+    if getattr(trainer, "fast_dev_run", False):
+        return None
+
+    figures = trainer.validate(module, datamodule, verbose=False)[0]
+    if trainer.is_global_zero:
+        states = states_of(module.networks)
+        for folder in [run / "weights"] + ([Path(config.export)] if config.export else []):
+            save_weights(folder, states, cards)
+        metrics = {**figures, "steps": trainer.global_step, "train_seconds": round(seconds, 1)}
+        (run / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+        log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+        log.info("weights: %s", run / "weights")
+    return next(iter(figures.values()), None)
+
+
+def build_module(config: DictConfig) -> LightningModule:
+    """The LightningModule of `config.task`, its networks loaded with what the config points to."""
+    partial = instantiate(config.module)
+    optimisation = {"optimizer": instantiate(config.optimizer), "lr_schedule": instantiate(config.lr_schedule)}
+    if config.task in ("audio2mesh", "audio2pose"):
+        network = instantiate(config.networks[config.task])
+        if config.weights:
+            open_weights(config.weights).load_into(config.task, network)
+        return partial(network, **optimisation)
+    networks = build_portrait_networks(config, motion=config.task == "stage2")
+    if config.weights:
+        _load_portrait_weights(networks, config)
+    else:
+        _load_pretrained(networks, config)
+    return partial(networks, instantiate(config.noise_schedule), **optimisation)
+
+
+def _load_portrait_weights(networks: PortraitNetworks, config: DictConfig) -> None:
+    weights = open_weights(config.weights)
+    weights.load_into("reference_net", networks.reference_net)
+    weights.load_into("pose_guider", networks.pose_guider)
+    load_spatial(networks.denoising_unet, weights)
+    if "image_encoder" in weights:
+        weights.load_into("image_encoder", networks.image_encoder)
+    if config.task == "stage2":
+        if "motion_module" in weights:
+            load_motion(networks.denoising_unet, weights)
+        elif config.pretrained.motion_module:
+            load_motion_module(config.pretrained.motion_module, networks.denoising_unet)
+
+
+def _load_pretrained(networks: PortraitNetworks, config: DictConfig) -> None:
+    if config.pretrained.unet:
+        load_sd_unet(config.pretrained.unet, networks.reference_net, networks.denoising_unet)
+    elif config.task == "stage2":
+        log.warning("no weights= given: %s start from random initialisation", ", ".join(PORTRAIT))
+
+
+def _loggers(config: DictConfig, run: Path) -> list[Any]:
+    loggers: list[Any] = [CSVLogger(run, name=None, version="csv", flush_logs_every_n_steps=10)]
+    if config.logger:
+        if "Wandb" in config.logger._target_:
+            _wandb_mode()
+        loggers.append(instantiate(config.logger))
+    return loggers
+
+
+def _wandb_mode() -> None:
+    has_key = os.environ.get("WANDB_API_KEY") or "api.wandb.ai" in _netrc()
+    if "WANDB_MODE" not in os.environ and not has_key:
+        os.environ["WANDB_MODE"] = "offline"
+        log.warning("W&B has no key (WANDB_API_KEY or `wandb login`): this run is logged offline")
+
+
+def _netrc() -> str:
+    file = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    return file.read_text() if file.is_file() else ""
+
+
+def _callbacks(config: DictConfig, cards: dict[str, Any]) -> list[Callback]:
+    card = json.dumps({"format": FORMAT, "networks": cards})
+    return [ModelCard(CHECKPOINT_CARD, card), *(instantiate(node) for node in config.callbacks.values() if node)]
+
+
+def _checkpoint(resume: str | None) -> str | None:
+    """The .ckpt that `resume=` means: itself, or the last one of a run's folder."""
+    if resume is None:
+        return None
+    path = Path(resume)
+    file = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"resume={resume} names no checkpoint: {file} does not exist")
+    return str(file)
+
+
+def _trainable(module: LightningModule) -> int:
+    return sum(weight.numel() for weight in module.parameters() if weight.requires_grad)

@@ -1,0 +1,115 @@
+"""A portrait and a path of meshes and head poses -> frames of that face moving."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from diffusers import DDIMScheduler
+from torch import Generator, Tensor
+
+from aniportrait.diffusion.context import OpenWindows
+from aniportrait.diffusion.sampler import sample
+from aniportrait.face.draw import draw_pose_image
+from aniportrait.models.portrait_networks import PortraitNetworks
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How frames are sampled.
+
+    Args:
+        steps: of the solver.
+        guidance_scale: w in u + w (c - u); 1 is off.
+        seed: of the noise.
+    """
+
+    steps: int
+    guidance_scale: float = 1.0
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps ({self.steps}) must be at least 1")
+
+
+class PortraitPipeline:
+    """Samples frames of one portrait with the networks of Lmk2Video.
+
+    Args:
+        networks: in eval mode, on the device that is to be used.
+        scheduler: the noise schedule of the networks' training.
+        image_size: side of the frames, pixels.
+        windows: frames denoised together.
+    """
+
+    def __init__(
+        self, networks: PortraitNetworks, scheduler: DDIMScheduler, image_size: int, windows: OpenWindows
+    ):
+        self.networks = networks
+        self.scheduler = scheduler
+        self.image_size = image_size
+        self.windows = windows
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.networks.parameters()).device
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        portrait: np.ndarray,
+        portrait_points: np.ndarray,
+        points: np.ndarray,
+        settings: SamplingSettings,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> np.ndarray:
+        """Args:
+            portrait: (h, w, 3) uint8 RGB, square.
+            portrait_points: (468 or more, 2 or 3) its landmarks in [0, 1].
+            points: (f, 468 or more, 2 or 3) the landmarks to show, in [0, 1].
+            progress: called with (steps done, steps in all).
+        Returns:
+            (f, image_size, image_size, 3) uint8 RGB.
+        """
+        conditions = self.networks.conditions(
+            image_to_tensor(portrait, self.image_size)[None].to(self.device),
+            self.pose_images(portrait_points[None])[0][None],
+            self.pose_images(points)[None],
+        )
+        factor = self.networks.autoencoder.factor
+        side = self.image_size // factor
+        shape = (1, len(points), self.networks.autoencoder.latent_channels, side, side)
+        latents = sample(
+            self.networks.denoising_unet,
+            self.scheduler,
+            pose_features=conditions.pose_features,
+            image_embeds=conditions.image_embeds,
+            reference_features=conditions.reference_features,
+            latent_shape=shape,
+            steps=settings.steps,
+            guidance_scale=settings.guidance_scale,
+            windows=self.windows,
+            generator=Generator(self.device).manual_seed(settings.seed),
+            progress=progress,
+        )
+        return tensor_to_images(self.networks.decode(latents)[0])
+
+    def pose_images(self, points: np.ndarray) -> Tensor:
+        """(f, n, 2 or 3) points in [0, 1] -> (f, 3, h, w) drawn landmarks in [-1, 1]."""
+        drawn = [draw_pose_image(frame, self.image_size, self.image_size) for frame in points]
+        return torch.stack([image_to_tensor(image, self.image_size) for image in drawn]).to(self.device)
+
+
+def image_to_tensor(image: np.ndarray, size: int) -> Tensor:
+    """(h, w, 3) uint8 -> (3, size, size) in [-1, 1]."""
+    if image.shape[:2] != (size, size):
+        shrinking = size < image.shape[0]
+        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 127.5 - 1.0
+
+
+def tensor_to_images(frames: Tensor) -> np.ndarray:
+    """(f, 3, h, w) in [-1, 1] -> (f, h, w, 3) uint8."""
+    return ((frames.float() + 1.0) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -1,0 +1,19 @@
+"""The optimizer and learning-rate schedule of a LightningModule, over what is trainable only."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def optimisers(
+    networks: nn.Module, optimizer: Callable[..., torch.optim.Optimizer], lr_schedule: Callable[..., Any]
+) -> dict[str, Any]:
+    """What `configure_optimizers` returns: `optimizer` on the parameters that take gradients, the schedule per step."""
+    trainable = [weight for weight in networks.parameters() if weight.requires_grad]
+    built = optimizer(trainable)
+    return {
+        "optimizer": built,
+        "lr_scheduler": {"scheduler": lr_schedule(optimizer=built), "interval": "step"},
+    }

@@ -1,0 +1,21 @@
+"""Turn clips into shards: python prepare.py --help"""
+
+import hydra
+from omegaconf import DictConfig
+
+from aniportrait.cli import schema
+from aniportrait.cli.sentences import one_sentence_errors
+
+schema.register()
+
+
+@hydra.main(config_path="conf", config_name="prepare", version_base="1.3")
+@one_sentence_errors
+def main(config: DictConfig) -> None:
+    from aniportrait.cli.prepare import prepare_shards
+
+    prepare_shards(config)
+
+
+if __name__ == "__main__":
+    main()
