@@ -1,0 +1,42 @@
+"""Landmarks -> pose image, pixel for pixel as the original draws it."""
+
+import cv2
+import numpy as np
+
+from aniportrait.face.topology import EDGE_COLOURS, EDGES, FOREHEAD_EDGES, OVAL_COLOUR, VERTICES
+
+CANVAS = 512
+THICKNESS = 2
+
+_COLOURS = [tuple(colour) for colour in EDGE_COLOURS.tolist()]
+_CLOSED_EDGES = np.concatenate((FOREHEAD_EDGES, EDGES))
+_CLOSED_COLOURS = [OVAL_COLOUR] * len(FOREHEAD_EDGES) + _COLOURS
+
+
+def draw_pose_image(points: np.ndarray, width: int, height: int, *, forehead: bool = False) -> np.ndarray:
+    """Coloured lines of oval, eyes, brows and lips on black.
+
+    The original draws on 512 x 512 whatever is asked for and then resizes; a line with an end outside the
+    picture is left out.
+
+    Args:
+        points: (n >= 468, 2 or more) x, y in [0, 1] of width and height.
+        forehead: close the face's oval across the forehead.
+
+    Returns:
+        (height, width, 3) uint8, channels in the order the networks see.
+    """
+    if points.ndim != 2 or points.shape[0] < VERTICES or points.shape[1] < 2:
+        raise ValueError(f"points {points.shape} must have the shape (n >= {VERTICES}, 2 or more)")
+    edges, colours = (_CLOSED_EDGES, _CLOSED_COLOURS) if forehead else (EDGES, _COLOURS)
+    ends = points[edges, :2].astype(np.float32)  # (e, 2, 2); the original keeps points in float32
+    with np.errstate(invalid="ignore"):
+        drawn = ((ends >= 0.0) & (ends <= 1.0)).all(axis=(1, 2))
+        pixels = np.minimum(np.floor(ends * CANVAS), CANVAS - 1).astype(np.int32).tolist()
+    image = np.zeros((CANVAS, CANVAS, 3), dtype=np.uint8)
+    for edge in np.flatnonzero(drawn):
+        start, end = pixels[edge]
+        cv2.line(image, start, end, colours[edge], THICKNESS)
+    if (width, height) == (CANVAS, CANVAS):
+        return image
+    return cv2.resize(image, (width, height))
