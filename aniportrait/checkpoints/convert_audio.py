@@ -52,8 +52,10 @@ def audio2pose_from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def audio2pose_to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Keys of PublishedAudio2Pose -> keys of audio2pose.pt, but for its computed buffer; the cross-attention's
-    queries and keys, which cannot matter, become zero."""
+    """Keys of PublishedAudio2Pose -> keys of audio2pose.pt, but for its computed buffer.
+
+    The cross-attention's queries and keys, which cannot matter, become zero.
+    """
     theirs = _to_theirs(state, _POSE)
     for key, value in theirs.items():
         if ".multihead_attn.in_proj_" in key:
