@@ -1,0 +1,84 @@
+"""The training objective of the denoiser."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.training_utils import compute_snr
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Generator, Tensor
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""(noisy latents (b, f, c, h, w), timesteps (b,)) -> prediction (b, f, c, h, w); its conditions are bound already."""
+
+
+class DiffusionTerms(NamedTuple):
+    """For logging: per_sample (b,) unweighted mean squared errors, and their timesteps (b,)."""
+
+    per_sample: Tensor
+    timesteps: Tensor
+
+
+def diffusion_loss(
+    denoiser: Denoiser,
+    latents: Tensor,
+    *,
+    scheduler: DDIMScheduler,
+    generator: Generator | None = None,
+    noise_offset: float = 0.0,
+    snr_gamma: float | None = None,
+    weight: Tensor | None = None,
+) -> tuple[Tensor, DiffusionTerms]:
+    """Noise the latents, let the denoiser predict, compare.
+
+    Args:
+        denoiser: see Denoiser.
+        latents: (b, f, c, h, w) scaled.
+        scheduler: says how much noise each timestep has and what is predicted.
+        generator: of timesteps and noise.
+        noise_offset: share of noise that is equal for a whole channel of a clip.
+        snr_gamma: cap of the signal-to-noise ratio in `min_snr_weights`; None or 0 weighs all timesteps alike.
+        weight: (b, f, 1, h, w) of each latent pixel; its mean over a sample does not matter.
+
+    Returns:
+        the loss, a scalar, and DiffusionTerms.
+    """
+    b, _, c = latents.shape[:3]
+    noise = randn_tensor(latents.shape, generator=generator, device=latents.device, dtype=latents.dtype)
+    if noise_offset:
+        offset = randn_tensor(
+            (b, 1, c, 1, 1), generator=generator, device=latents.device, dtype=latents.dtype
+        )
+        noise = noise + noise_offset * offset
+    timesteps = torch.randint(
+        scheduler.config["num_train_timesteps"],
+        (b,),
+        generator=generator,
+        device=latents.device if generator is None else generator.device,
+    ).to(latents.device)
+    prediction = denoiser(scheduler.add_noise(latents, noise, timesteps), timesteps)
+    error = (prediction.float() - prediction_target(scheduler, latents, noise, timesteps).float()).square()
+    if weight is not None:
+        error = error * (weight / weight.mean(dim=(1, 2, 3, 4), keepdim=True))
+    per_sample = error.mean(dim=(1, 2, 3, 4))
+    weights = min_snr_weights(scheduler, timesteps, snr_gamma) if snr_gamma else 1.0
+    return (per_sample * weights).mean(), DiffusionTerms(per_sample.detach(), timesteps)
+
+
+def prediction_target(scheduler: DDIMScheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """What a perfect denoiser says: the velocity or the noise, in the shape of the latents."""
+    if scheduler.config["prediction_type"] == "epsilon":
+        return noise
+    return scheduler.get_velocity(latents, noise, timesteps)
+
+
+def min_snr_weights(scheduler: DDIMScheduler, timesteps: Tensor, gamma: float) -> Tensor:
+    """Min-SNR weights (b,) of timesteps (b,) (https://arxiv.org/abs/2303.09556).
+
+    In the form AniPortrait published: for velocities min(snr + 1, gamma) / (snr + 1), with the one on both sides.
+    """
+    snr = compute_snr(scheduler, timesteps)
+    if scheduler.config["prediction_type"] == "v_prediction":
+        snr = snr + 1
+    return snr.clamp(max=gamma) / snr

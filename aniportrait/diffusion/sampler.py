@@ -1,0 +1,80 @@
+"""Sampling a video of any length with a denoiser that sees a window at a time."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Generator, Tensor, nn
+
+from aniportrait.diffusion.context import OpenWindows, Windows
+from aniportrait.diffusion.guidance import guided_prediction
+
+DEFAULT_WINDOWS = OpenWindows()
+
+
+@torch.no_grad()
+def sample(
+    denoiser: nn.Module,
+    scheduler: DDIMScheduler,
+    *,
+    pose_features: Sequence[Tensor] | None,
+    image_embeds: Tensor,
+    reference_features: dict[str, Tensor] | None,
+    latent_shape: tuple[int, int, int, int, int],
+    steps: int = 25,
+    guidance_scale: float = 1.0,
+    windows: Windows = DEFAULT_WINDOWS,
+    generator: Generator | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Latents from noise: at every step the windows' predictions are averaged, then the whole video takes one step.
+
+    Args:
+        denoiser: called as DenoisingUNet is.
+        scheduler: of the denoiser's training; it is left as it is.
+        pose_features: each (b, f, c, h, w), computed once for all frames.
+        image_embeds: (b, 1, d); its device and dtype are the denoiser's.
+        reference_features: name -> (b, l, c).
+        latent_shape: (b, f, c, h, w) of the result.
+        steps: of the scheduler.
+        guidance_scale: w in u + w (c - u); 1.0 is off and costs one pass.
+        windows: which frames are denoised together.
+        generator: of the noise, drawn once for all frames.
+        progress: called with (windows done, windows in all) after each window of each step.
+
+    Returns:
+        (b, f, c, h, w) float32 latents.
+    """
+    if steps < 1:
+        raise ValueError(f"steps ({steps}) must be at least 1")
+    if latent_shape[1] < 1:
+        raise ValueError(f"a video of {latent_shape[1]} frames cannot be sampled: it must have at least 1")
+    device, dtype = image_embeds.device, image_embeds.dtype
+    scheduler = DDIMScheduler.from_config(scheduler.config)
+    scheduler.set_timesteps(steps)
+    plan = [(frames.to(device), weights.to(device)) for frames, weights in windows(latent_shape[1])]
+    latents = randn_tensor(latent_shape, generator=generator, device=device, dtype=torch.float32)
+    done, total = 0, steps * len(plan)
+    for timestep in scheduler.timesteps:
+        timesteps = timestep.to(device).expand(latent_shape[0])
+        summed = torch.zeros_like(latents)
+        weight = torch.zeros(latent_shape[1], device=device)
+        for frames, weights in plan:
+            prediction = guided_prediction(
+                denoiser,
+                latents[:, frames].to(dtype),
+                timesteps,
+                image_embeds=image_embeds,
+                pose_features=None if pose_features is None else tuple(p[:, frames] for p in pose_features),
+                reference_features=reference_features,
+                guidance_scale=guidance_scale,
+            )
+            summed.index_add_(1, frames, prediction.float() * weights[:, None, None, None])
+            weight.index_add_(0, frames, weights)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        average = summed / weight[:, None, None, None]
+        latents = scheduler.step(average, int(timestep), latents, eta=0.0).prev_sample
+    return latents

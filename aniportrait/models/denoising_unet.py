@@ -1,0 +1,240 @@
+"""The denoising UNet: stock diffusers blocks with landmarks added on the way down and a portrait to attend to."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D, UNetMotionModel
+from einops import rearrange
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from aniportrait.models.reference_attention import install_reference_attention, reference_names
+from aniportrait.models.reference_net import spatial_unet
+
+
+class FrameGroupNorm(nn.GroupNorm):
+    """Group normalisation of every frame by itself: (b, c, f, h, w) -> (b, c, f, h, w).
+
+    diffusers normalises over all frames of a clip; AnimateDiff's weights were trained per frame (7 % apart).
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        normed = super().forward(rearrange(input, "b c f h w -> (b f) c h w"))
+        return rearrange(normed, "(b f) c h w -> b c f h w", b=input.shape[0])
+
+
+class MotionModule(AnimateDiffTransformer3D):
+    """AnimateDiff's temporal transformer (https://arxiv.org/abs/2307.04725), silent until trained.
+
+    Args:
+        channels: width of the frames' features.
+        heads: of both temporal self-attentions.
+        max_seq_length: most frames it can tell apart.
+        norm_num_groups: of its FrameGroupNorm.
+    """
+
+    # diffusers' switch; its blocks checkpoint their resnets and forget the motion modules.
+    gradient_checkpointing = False
+
+    def __init__(self, channels: int, heads: int, max_seq_length: int, norm_num_groups: int):
+        super().__init__(
+            num_attention_heads=heads,
+            attention_head_dim=channels // heads,
+            in_channels=channels,
+            norm_num_groups=norm_num_groups,
+            positional_embeddings="sinusoidal",
+            num_positional_embeddings=max_seq_length,
+        )
+        self.norm = FrameGroupNorm(norm_num_groups, channels, eps=1e-6)
+        nn.init.zeros_(self.proj_out.weight)
+        nn.init.zeros_(self.proj_out.bias)
+        for block in self.transformer_blocks:
+            # A constant, not a weight: published files leave it out, ours do too.
+            block.pos_embed.register_buffer("pe", block.pos_embed.pe, persistent=False)
+
+    def forward(self, hidden_states: Tensor, *args, **kwargs) -> Tensor:
+        """Tokens (b * f, c, h, w) -> the same shape; `num_frames` says f."""
+        if torch.is_grad_enabled() and self.gradient_checkpointing:
+            return checkpoint(super().forward, hidden_states, *args, use_reentrant=False, **kwargs)
+        return super().forward(hidden_states, *args, **kwargs)
+
+
+class DenoisingUNet(nn.Module):
+    """Predicts what the noise schedule asks for, frame by frame (stage 1) or, `with_motion`, clip by clip.
+
+    See `spatial_unet` for the sizes.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 4,
+        block_out_channels: Sequence[int] = (320, 640, 1280, 1280),
+        layers_per_block: int = 2,
+        cross_attention_dim: int = 768,
+        attention_head_dim: int = 8,
+        norm_num_groups: int = 32,
+    ):
+        super().__init__()
+        self.unet: UNet2DConditionModel | UNetMotionModel = spatial_unet(
+            in_channels,
+            block_out_channels,
+            layers_per_block,
+            cross_attention_dim,
+            attention_head_dim,
+            norm_num_groups,
+        )
+
+    def forward(
+        self,
+        noisy_latents: Tensor,
+        timesteps: Tensor,
+        image_embeds: Tensor | None = None,
+        pose_features: Sequence[Tensor] | None = None,
+        reference_features: dict[str, Tensor] | None = None,
+        reference_keep: Tensor | None = None,
+    ) -> Tensor:
+        """Denoise.
+
+        Args:
+            noisy_latents: (b, f, c, h, w).
+            timesteps: (b,) integers.
+            image_embeds: (b, 1, d); None is the null embedding, zeros.
+            pose_features: one (b, f, c, h, w) per level and one for the input; None adds nothing.
+            reference_features: from a ReferenceNet of the same sizes; None attends to the frame alone.
+            reference_keep: (b,) bool; where False the sample gets no reference. None keeps all.
+
+        Returns:
+            (b, f, c, h, w).
+        """
+        self._check(noisy_latents, pose_features, reference_features)
+        b, f = noisy_latents.shape[:2]
+        unet = self.unet
+        pose = [rearrange(p, "b f c h w -> (b f) c h w") for p in pose_features or ()]
+        if image_embeds is None:
+            image_embeds = noisy_latents.new_zeros(b, 1, unet.config["cross_attention_dim"])
+        spatial = {
+            "encoder_hidden_states": image_embeds.repeat_interleave(f, dim=0),
+            "cross_attention_kwargs": {
+                "reference_features": reference_features,
+                "reference_keep": reference_keep,
+            },
+        }
+
+        def conditions(block: nn.Module) -> dict:
+            attends = getattr(block, "has_cross_attention", False)
+            moves = hasattr(block, "motion_modules")
+            return (spatial if attends else {}) | ({"num_frames": f} if moves else {})
+
+        time = unet.time_proj(timesteps.expand(b)).to(noisy_latents.dtype)
+        temb = unet.time_embedding(time).repeat_interleave(f, dim=0)
+        hidden = unet.conv_in(rearrange(noisy_latents, "b f c h w -> (b f) c h w"))
+        if pose:
+            hidden = hidden + pose[0]
+        skips: tuple[Tensor, ...] = (hidden,)
+        for level, block in enumerate(unet.down_blocks, start=1):
+            hidden, states = block(hidden, temb, **conditions(block))
+            skips += states
+            if pose:  # after the skips: landmarks of this scale reach deeper levels only
+                hidden = hidden + pose[level]
+        hidden = unet.mid_block(hidden, temb, **conditions(unet.mid_block))
+        for block in unet.up_blocks:
+            own, skips = skips[-len(block.resnets) :], skips[: -len(block.resnets)]
+            size = skips[-1].shape[2:] if skips else None
+            hidden = block(hidden, own, temb, upsample_size=size, **conditions(block))
+        out = unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden)))
+        return rearrange(out, "(b f) c h w -> b f c h w", b=b)
+
+    def with_motion(
+        self, motion_max_seq_length: int = 32, motion_num_attention_heads: int = 8
+    ) -> "DenoisingUNet":
+        """A second denoiser with a silent motion module after every layer; it shares this one's spatial weights.
+
+        Args:
+            motion_max_seq_length: the longest window, in frames.
+            motion_num_attention_heads: must divide every width.
+        """
+        config = self.unet.config
+        for channels in config["block_out_channels"]:
+            if channels % motion_num_attention_heads:
+                raise ValueError(
+                    f"motion_num_attention_heads ({motion_num_attention_heads}) must divide every width, not {channels}"
+                )
+        with torch.device("meta"):  # every weight is replaced below: nothing to allocate or initialise
+            motion = UNetMotionModel(
+                in_channels=config["in_channels"],
+                out_channels=config["out_channels"],
+                down_block_types=tuple(_motion_block(kind) for kind in config["down_block_types"]),
+                up_block_types=tuple(_motion_block(kind) for kind in config["up_block_types"]),
+                block_out_channels=config["block_out_channels"],
+                layers_per_block=config["layers_per_block"],
+                cross_attention_dim=config["cross_attention_dim"],
+                norm_num_groups=config["norm_num_groups"],
+                num_attention_heads=config["attention_head_dim"],
+                motion_max_seq_length=motion_max_seq_length,
+                motion_num_attention_heads=motion_num_attention_heads,
+            )
+        for name in ("conv_in", "time_proj", "time_embedding", "conv_norm_out", "conv_act", "conv_out"):
+            setattr(motion, name, getattr(self.unet, name))
+        for block, source in zip(_blocks(motion), _blocks(self.unet), strict=True):
+            for name in ("resnets", "attentions", "downsamplers", "upsamplers"):
+                if hasattr(source, name):
+                    setattr(block, name, getattr(source, name))
+            for i, module in enumerate(block.motion_modules):
+                block.motion_modules[i] = MotionModule(
+                    module.in_channels,
+                    motion_num_attention_heads,
+                    motion_max_seq_length,
+                    config["norm_num_groups"],
+                ).to(self.unet.device, self.unet.dtype)
+        install_reference_attention(motion)
+        denoiser = DenoisingUNet.__new__(DenoisingUNet)
+        nn.Module.__init__(denoiser)
+        denoiser.unet = motion
+        return denoiser.train(self.training)
+
+    @property
+    def motion_max_seq_length(self) -> int | None:
+        """The most frames one call can take; None without motion modules."""
+        return self.unet.config.get("motion_max_seq_length")
+
+    def motion_parameters(self) -> Iterator[nn.Parameter]:
+        """The weights of the motion modules: what stage 2 trains."""
+        for name, parameter in self.named_parameters():
+            if "motion_modules." in name:
+                yield parameter
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Recompute activations, those of motion modules too, in the backward pass instead of keeping them."""
+        self.unet.enable_gradient_checkpointing()
+
+    def _check(
+        self,
+        noisy_latents: Tensor,
+        pose_features: Sequence[Tensor] | None,
+        reference_features: dict[str, Tensor] | None,
+    ) -> None:
+        frames, longest = noisy_latents.shape[1], self.motion_max_seq_length
+        if longest is not None and frames > longest:
+            raise ValueError(f"a window of {frames} frames is longer than motion_max_seq_length ({longest})")
+        expected = len(self.unet.down_blocks) + 1
+        if pose_features is not None and len(pose_features) != expected:
+            raise ValueError(
+                f"{len(pose_features)} pose features given, but {expected - 1} levels take {expected}: "
+                "one for the input and one per level"
+            )
+        if reference_features is not None:
+            missing = [name for name in reference_names(self.unet) if name not in reference_features]
+            if missing:
+                raise ValueError(
+                    f"reference_features lack {missing[0]} and {len(missing) - 1} more: "
+                    "ReferenceNet and denoising UNet must have the same levels and layers"
+                )
+
+
+def _motion_block(kind: str) -> str:
+    return kind.removesuffix("2D") + "Motion"
+
+
+def _blocks(unet: UNet2DConditionModel | UNetMotionModel) -> list[nn.Module]:
+    return [*unet.down_blocks, unet.mid_block, *unet.up_blocks]

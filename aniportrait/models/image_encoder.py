@@ -1,0 +1,82 @@
+"""Image encoders: a portrait -> one token for the cross-attention of both UNets. Frozen."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from aniportrait.models.pretrained import from_folder_or_hub
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class ClipImageEncoder(nn.Module):
+    """CLIP's vision tower with its projection.
+
+    Args:
+        path: a folder with config.json or with a subfolder image_encoder, or a hub name that has that subfolder, say
+            lambdalabs/sd-image-variations-diffusers.
+    """
+
+    def __init__(self, path: str | Path):
+        super().__init__()
+        direct = (Path(path).expanduser() / "config.json").is_file()
+        self.clip: CLIPVisionModelWithProjection = from_folder_or_hub(
+            CLIPVisionModelWithProjection,
+            path,
+            "image_encoder.path",
+            "lambdalabs/sd-image-variations-diffusers (its folder image_encoder) from huggingface.co",
+            **({} if direct else {"subfolder": "image_encoder"}),
+        )
+        self.clip.requires_grad_(False).eval()
+
+    @property
+    def embed_width(self) -> int:
+        return self.clip.config.projection_dim
+
+    @torch.no_grad()
+    def forward(self, reference_image: Tensor) -> Tensor:
+        """Portraits (b, 3, h, w) in [-1, 1] -> (b, 1, d)."""
+        pixels = clip_pixels(reference_image, self.clip.config.image_size)
+        return self.clip(pixel_values=pixels.to(self.clip.dtype)).image_embeds[:, None]
+
+
+class TinyImageEncoder(ClipImageEncoder):
+    """A small CLIP vision tower with fixed random weights: carries colour and coarse layout, downloads nothing.
+
+    Args:
+        embed_width: d of what it returns.
+        image_size: pixels each way that it looks at.
+        seed: of its weights.
+    """
+
+    def __init__(self, embed_width: int = 64, image_size: int = 32, seed: int = 0):
+        nn.Module.__init__(self)
+        config = CLIPVisionConfig(
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            image_size=image_size,
+            patch_size=8,
+            projection_dim=embed_width,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.clip = CLIPVisionModelWithProjection(config)
+        self.clip.requires_grad_(False).eval()
+
+
+def clip_pixels(images: Tensor, size: int) -> Tensor:
+    """Images (b, 3, h, w) in [-1, 1] -> their central squares at `size`, in CLIP's normalisation (b, 3, size, size)."""
+    h, w = images.shape[-2:]
+    side = min(h, w)
+    top, left = (h - side) // 2, (w - side) // 2
+    square = images[..., top : top + side, left : left + side].float()
+    resized = F.interpolate(square, (size, size), mode="bicubic", antialias=True).clamp(-1, 1)
+    mean = torch.tensor(CLIP_MEAN, device=images.device)[:, None, None]
+    std = torch.tensor(CLIP_STD, device=images.device)[:, None, None]
+    return (resized * 0.5 + 0.5 - mean) / std
