@@ -94,7 +94,9 @@ def with_other_sound(batches: Sequence[SpeechBatch]) -> list[SpeechBatch]:
     """
     sounds = [(key, audio) for batch in batches for key, audio in zip(batch.keys, batch.audio, strict=True)]
     if len({key for key, _ in sounds}) < 2:
-        f"clips ({batches[0].keys[0]} only) must be at least two to exchange sounds"
+        raise ValueError(
+            f"clips ({sounds[0][0] if sounds else 'none'} only) must be at least two to exchange sounds"
+        )
     position, exchanged = 0, []
     for batch in batches:
         others = []
