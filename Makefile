@@ -10,7 +10,7 @@ export SHARED
 
 PY        := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
-PIP       := $(PY) -m pip --disable-pip-version-check -qq --log $(VENV)/install.log
+PIP       := $(PY) -m pip --disable-pip-version-check -qq --progress-bar off --log $(VENV)/install.log
 
 # Without it pyright asks the network for newer versions of itself.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
