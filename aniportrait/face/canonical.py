@@ -69,15 +69,15 @@ def metric_mesh(
     depth_offset = points[..., 2].mean(axis=1, keepdims=True)
 
     # The scale that turns the near plane's units into cm is found in two passes: flat, then in perspective.
-    first_scale = _fit_scale(points * (1.0, 1.0, -1.0), face)
-    second_scale = _fit_scale(_unproject(points, depth_offset, first_scale), face)
+    basis = points[:, face.procrustes_index]
+    first_scale = _similarity(basis * (1.0, 1.0, -1.0), face)[1]
+    second_scale = _similarity(_unproject(basis, depth_offset, first_scale), face)[1]
     metric = _unproject(points, depth_offset, first_scale * second_scale)
 
-    rotation, scale, translation = _similarity(metric, face)
-    linear = scale[:, None, None] * rotation
-    vertices = np.einsum("fij,fvi->fvj", rotation / scale[:, None, None], metric - translation[:, None])
+    rotation, scale, translation = _similarity(metric[:, face.procrustes_index], face)
+    vertices = (metric - translation[:, None]) @ (rotation / scale[:, None, None])
     pose_matrix = np.tile(np.eye(4, dtype=np.float32), (len(metric), 1, 1))
-    pose_matrix[:, :3, :3] = linear
+    pose_matrix[:, :3, :3] = scale[:, None, None] * rotation
     pose_matrix[:, :3, 3] = translation
     return vertices.astype(np.float32), pose_matrix
 
@@ -88,27 +88,22 @@ def _unproject(points: np.ndarray, depth_offset: np.ndarray, scale: np.ndarray) 
     return np.stack((points[..., 0] * depth, points[..., 1] * depth, -depth), axis=-1)
 
 
-def _fit_scale(points: np.ndarray, face: CanonicalFace) -> np.ndarray:
-    return _similarity(points, face)[1]
-
-
 def _similarity(points: np.ndarray, face: CanonicalFace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Similarity canonical -> points (f, 468, 3): rotation (f, 3, 3), scale (f,), translation (f, 3).
+    """Similarity canonical -> points (f, 33, 3): rotation (f, 3, 3), scale (f,), translation (f, 3).
 
     Minimises sum_i w_i |s R a_i + t - b_i|^2 over the Procrustes vertices (Kabsch, no reflection).
     """
     weight = face.procrustes_weight / face.procrustes_weight.sum()
     source = face.vertices[face.procrustes_index].astype(np.float64)
-    target = points[:, face.procrustes_index]
     source_mean = weight @ source
-    target_mean = np.einsum("n,fnc->fc", weight, target)
+    target_mean = weight @ points
     source = source - source_mean
-    target = target - target_mean[:, None]
-    u, _, vt = np.linalg.svd(np.einsum("n,fni,nj->fij", weight, target, source))
+    target = points - target_mean[:, None]
+    u, _, vt = np.linalg.svd(target.transpose(0, 2, 1) @ (weight[:, None] * source))
     u[..., -1] *= np.sign(np.linalg.det(u) * np.linalg.det(vt))[:, None]
     rotation = u @ vt
     variance = np.einsum("n,nc,nc->", weight, source, source)
-    scale = np.einsum("n,fni,fij,nj->f", weight, target, rotation, source) / variance
+    scale = np.einsum("n,fni,fni->f", weight, target, source @ rotation.transpose(0, 2, 1)) / variance
     translation = target_mean - scale[:, None] * (rotation @ source_mean)
     return rotation, scale, translation
 

@@ -57,7 +57,7 @@ class FaceLandmarker:
             self._pictures = None
 
     def detect(self, image: np.ndarray) -> FaceTrack:
-        """The largest face of an RGB picture (h, w, 3) uint8 as a track of one frame; valid if there is one."""
+        """The largest face of an RGB picture (h, w, 3) uint8 as a track of one frame; valid if any is."""
         return self._track([next(iter(self._faces(image)), None)], *image_size(image))
 
     def faces(self, image: np.ndarray) -> np.ndarray:
