@@ -44,7 +44,7 @@ class OpenWindows:
         return [self._window(start, length, frames) for start in (*starts, frames - length)]
 
     def _window(self, start: int, length: int, frames: int) -> Window:
-        """Weights rise over the overlap from an inner end; the ends of the video belong to their window alone."""
+        """Weights rise over the overlap from an inner end; the video's ends belong to one window alone."""
         position = torch.arange(length)
         edge = self.context_overlap + 1
         rise = ((position + 1) / edge).clamp(max=1) if start > 0 else torch.ones(length)
@@ -54,7 +54,7 @@ class OpenWindows:
 
 @dataclass(frozen=True)
 class ClosedLoopWindows:
-    """AniPortrait's windows: equal weights, and the last wraps onto the first frames as if the video were a loop.
+    """AniPortrait's windows: equal weights, and the last wraps onto the first frames, as in a loop.
 
     Args:
         context_length: frames of a window.

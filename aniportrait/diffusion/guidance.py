@@ -15,7 +15,7 @@ def guided_prediction(
     reference_features: dict[str, Tensor] | None,
     guidance_scale: float,
 ) -> Tensor:
-    """u + w (c - u): u sees no portrait (no reference, zero embedding), c does. With w = 1 that is c, in one pass.
+    """u + w (c - u), where u sees no portrait (no reference, zero embedding); w = 1 is c alone, in one pass.
 
     Args and returns as DenoisingUNet.forward; guidance_scale is w.
     """

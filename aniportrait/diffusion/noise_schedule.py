@@ -14,7 +14,7 @@ def build_scheduler(
     rescale_betas_zero_snr: bool = True,
     num_train_timesteps: int = 1000,
 ) -> DDIMScheduler:
-    """Deterministic DDIM whose last step is pure noise (https://arxiv.org/abs/2305.08891), with trailing timesteps.
+    """DDIM with trailing timesteps, whose noisiest is noise alone (https://arxiv.org/abs/2305.08891).
 
     AniPortrait trained with "scaled_linear" and sampled with "linear"; we use one schedule for both.
 

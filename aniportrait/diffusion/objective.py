@@ -10,7 +10,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Generator, Tensor
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
-"""(noisy latents (b, f, c, h, w), timesteps (b,)) -> prediction (b, f, c, h, w); its conditions are bound already."""
+"""(noisy latents (b, f, c, h, w), timesteps (b,)) -> prediction (b, f, c, h, w), conditions bound already."""
 
 
 class DiffusionTerms(NamedTuple):
@@ -38,7 +38,7 @@ def diffusion_loss(
         scheduler: says how much noise each timestep has and what is predicted.
         generator: of timesteps and noise.
         noise_offset: share of noise that is equal for a whole channel of a clip.
-        snr_gamma: cap of the signal-to-noise ratio in `min_snr_weights`; None or 0 weighs all timesteps alike.
+        snr_gamma: cap of the signal-to-noise ratio in `min_snr_weights`; None or 0: all weigh the same.
         weight: (b, f, 1, h, w) of each latent pixel; its mean over a sample does not matter.
 
     Returns:
@@ -57,7 +57,8 @@ def diffusion_loss(
         generator=generator,
         device=latents.device if generator is None else generator.device,
     ).to(latents.device)
-    prediction = denoiser(scheduler.add_noise(latents, noise, timesteps), timesteps)
+    noisy_latents = scheduler.add_noise(latents, noise, timesteps)  # pyright: ignore[reportArgumentType]
+    prediction = denoiser(noisy_latents, timesteps)
     error = (prediction.float() - prediction_target(scheduler, latents, noise, timesteps).float()).square()
     if weight is not None:
         error = error * (weight / weight.mean(dim=(1, 2, 3, 4), keepdim=True))
@@ -70,13 +71,13 @@ def prediction_target(scheduler: DDIMScheduler, latents: Tensor, noise: Tensor, 
     """What a perfect denoiser says: the velocity or the noise, in the shape of the latents."""
     if scheduler.config["prediction_type"] == "epsilon":
         return noise
-    return scheduler.get_velocity(latents, noise, timesteps)
+    return scheduler.get_velocity(latents, noise, timesteps)  # pyright: ignore[reportArgumentType]
 
 
 def min_snr_weights(scheduler: DDIMScheduler, timesteps: Tensor, gamma: float) -> Tensor:
     """Min-SNR weights (b,) of timesteps (b,) (https://arxiv.org/abs/2303.09556).
 
-    In the form AniPortrait published: for velocities min(snr + 1, gamma) / (snr + 1), with the one on both sides.
+    In the form AniPortrait published: for velocities min(snr + 1, gamma) / (snr + 1), one on both sides.
     """
     snr = compute_snr(scheduler, timesteps)
     if scheduler.config["prediction_type"] == "v_prediction":

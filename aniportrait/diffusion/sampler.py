@@ -1,5 +1,6 @@
 """Sampling a video of any length with a denoiser that sees a window at a time."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -28,7 +29,7 @@ def sample(
     generator: Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Latents from noise: at every step the windows' predictions are averaged, then the whole video takes one step.
+    """Latents from noise: at every step the windows' predictions are averaged, then the video takes one step.
 
     Args:
         denoiser: called as DenoisingUNet is.
@@ -51,7 +52,7 @@ def sample(
     if latent_shape[1] < 1:
         raise ValueError(f"a video of {latent_shape[1]} frames cannot be sampled: it must have at least 1")
     device, dtype = image_embeds.device, image_embeds.dtype
-    scheduler = DDIMScheduler.from_config(scheduler.config)
+    scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(steps)
     plan = [(frames.to(device), weights.to(device)) for frames, weights in windows(latent_shape[1])]
     latents = randn_tensor(latent_shape, generator=generator, device=device, dtype=torch.float32)
@@ -76,5 +77,5 @@ def sample(
             if progress is not None:
                 progress(done, total)
         average = summed / weight[:, None, None, None]
-        latents = scheduler.step(average, int(timestep), latents, eta=0.0).prev_sample
+        latents = scheduler.step(average, int(timestep), latents, eta=0.0, return_dict=False)[0]
     return latents

@@ -1,6 +1,7 @@
-"""Autoencoders: frames <-> latents. All frozen, all with the same four names: encode, decode, latent_channels, factor."""
+"""Autoencoders: images <-> latents. All frozen, each with encode, decode, latent_channels and factor."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,10 +41,12 @@ class SDVae(nn.Module):
         path: a folder or hub name of an AutoencoderKL, say stabilityai/sd-vae-ft-mse.
     """
 
+    vae: Any  # AutoencoderKL, whose annotations are narrower than what it takes
+
     def __init__(self, path: str | Path):
         super().__init__()
         source = "stabilityai/sd-vae-ft-mse from huggingface.co"
-        self.vae: AutoencoderKL = from_folder_or_hub(AutoencoderKL, path, "autoencoder.path", source)
+        self.vae = from_folder_or_hub(AutoencoderKL, path, "autoencoder.path", source)
         self.vae.requires_grad_(False).eval()
         self.scaling_factor: float = self.vae.config["scaling_factor"]
         self.latent_channels: int = self.vae.config["latent_channels"]

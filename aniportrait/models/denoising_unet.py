@@ -1,8 +1,10 @@
-"""The denoising UNet: stock diffusers blocks with landmarks added on the way down and a portrait to attend to."""
+"""The denoising UNet: stock diffusers blocks, landmarks added on the way down, a portrait to attend to."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
+from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D, UNetMotionModel
 from einops import rearrange
@@ -47,11 +49,11 @@ class MotionModule(AnimateDiffTransformer3D):
             num_positional_embeddings=max_seq_length,
         )
         self.norm = FrameGroupNorm(norm_num_groups, channels, eps=1e-6)
-        nn.init.zeros_(self.proj_out.weight)
-        nn.init.zeros_(self.proj_out.bias)
-        for block in self.transformer_blocks:
-            # A constant, not a weight: published files leave it out, ours do too.
-            block.pos_embed.register_buffer("pe", block.pos_embed.pe, persistent=False)
+        for parameter in self.proj_out.parameters():
+            nn.init.zeros_(parameter)
+        for module in self.modules():
+            if isinstance(module, SinusoidalPositionalEmbedding):  # computed, hence in no file
+                module.register_buffer("pe", module.get_buffer("pe"), persistent=False)
 
     def forward(self, hidden_states: Tensor, *args, **kwargs) -> Tensor:
         """Tokens (b * f, c, h, w) -> the same shape; `num_frames` says f."""
@@ -66,6 +68,8 @@ class DenoisingUNet(nn.Module):
     See `spatial_unet` for the sizes.
     """
 
+    unet: Any  # a UNet2DConditionModel, or with motion a UNetMotionModel: the same names for the same parts
+
     def __init__(
         self,
         in_channels: int = 4,
@@ -76,7 +80,7 @@ class DenoisingUNet(nn.Module):
         norm_num_groups: int = 32,
     ):
         super().__init__()
-        self.unet: UNet2DConditionModel | UNetMotionModel = spatial_unet(
+        self.unet = spatial_unet(
             in_channels,
             block_out_channels,
             layers_per_block,
@@ -112,7 +116,7 @@ class DenoisingUNet(nn.Module):
         unet = self.unet
         pose = [rearrange(p, "b f c h w -> (b f) c h w") for p in pose_features or ()]
         if image_embeds is None:
-            image_embeds = noisy_latents.new_zeros(b, 1, unet.config["cross_attention_dim"])
+            image_embeds = noisy_latents.new_zeros((b, 1, unet.config["cross_attention_dim"]))
         spatial = {
             "encoder_hidden_states": image_embeds.repeat_interleave(f, dim=0),
             "cross_attention_kwargs": {
@@ -148,7 +152,7 @@ class DenoisingUNet(nn.Module):
     def with_motion(
         self, motion_max_seq_length: int = 32, motion_num_attention_heads: int = 8
     ) -> "DenoisingUNet":
-        """A second denoiser with a silent motion module after every layer; it shares this one's spatial weights.
+        """A second denoiser, with a silent motion module after every layer; it shares our spatial weights.
 
         Args:
             motion_max_seq_length: the longest window, in frames.
@@ -158,7 +162,8 @@ class DenoisingUNet(nn.Module):
         for channels in config["block_out_channels"]:
             if channels % motion_num_attention_heads:
                 raise ValueError(
-                    f"motion_num_attention_heads ({motion_num_attention_heads}) must divide every width, not {channels}"
+                    f"motion_num_attention_heads ({motion_num_attention_heads}) must divide every width, "
+                    f"not {channels}"
                 )
         with torch.device("meta"):  # every weight is replaced below: nothing to allocate or initialise
             motion = UNetMotionModel(
@@ -205,7 +210,7 @@ class DenoisingUNet(nn.Module):
                 yield parameter
 
     def enable_gradient_checkpointing(self) -> None:
-        """Recompute activations, those of motion modules too, in the backward pass instead of keeping them."""
+        """Recompute activations (of motion modules too) in the backward pass instead of keeping them."""
         self.unet.enable_gradient_checkpointing()
 
     def _check(
@@ -236,5 +241,5 @@ def _motion_block(kind: str) -> str:
     return kind.removesuffix("2D") + "Motion"
 
 
-def _blocks(unet: UNet2DConditionModel | UNetMotionModel) -> list[nn.Module]:
+def _blocks(unet: UNet2DConditionModel | UNetMotionModel) -> list[Any]:
     return [*unet.down_blocks, unet.mid_block, *unet.up_blocks]

@@ -1,6 +1,7 @@
 """Image encoders: a portrait -> one token for the cross-attention of both UNets. Frozen."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,14 +18,16 @@ class ClipImageEncoder(nn.Module):
     """CLIP's vision tower with its projection.
 
     Args:
-        path: a folder with config.json or with a subfolder image_encoder, or a hub name that has that subfolder, say
+        path: a folder with config.json or a subfolder image_encoder, or a hub name with that subfolder, say
             lambdalabs/sd-image-variations-diffusers.
     """
+
+    clip: Any  # CLIPVisionModelWithProjection; its config is annotated wider than it is
 
     def __init__(self, path: str | Path):
         super().__init__()
         direct = (Path(path).expanduser() / "config.json").is_file()
-        self.clip: CLIPVisionModelWithProjection = from_folder_or_hub(
+        self.clip = from_folder_or_hub(
             CLIPVisionModelWithProjection,
             path,
             "image_encoder.path",
@@ -45,7 +48,7 @@ class ClipImageEncoder(nn.Module):
 
 
 class TinyImageEncoder(ClipImageEncoder):
-    """A small CLIP vision tower with fixed random weights: carries colour and coarse layout, downloads nothing.
+    """A small CLIP vision tower with fixed random weights: sees colour and coarse layout, downloads nothing.
 
     Args:
         embed_width: d of what it returns.
@@ -71,7 +74,7 @@ class TinyImageEncoder(ClipImageEncoder):
 
 
 def clip_pixels(images: Tensor, size: int) -> Tensor:
-    """Images (b, 3, h, w) in [-1, 1] -> their central squares at `size`, in CLIP's normalisation (b, 3, size, size)."""
+    """Images (b, 3, h, w) in [-1, 1] -> their central squares (b, 3, size, size), in CLIP's range."""
     h, w = images.shape[-2:]
     side = min(h, w)
     top, left = (h - side) // 2, (w - side) // 2

@@ -75,13 +75,16 @@ class ReferenceAwarePoseGuider(nn.Module):
 
 
 class _GuidedScale(nn.Module):
-    """One scale: shared convolutions, the frames' look at the portrait's landmarks, a zero-initialised head."""
+    """One scale: shared convolutions, the frames' look at the portrait's landmarks, a silent head."""
 
     def __init__(self, in_width: int, out_width: int, channels: int, halve: bool, attention_heads: int):
         super().__init__()
         self.halve = Downsample2D(in_width, use_conv=True) if halve else nn.Identity()
         self.resnet = ResnetBlock2D(
-            in_channels=in_width, out_channels=out_width, temb_channels=None, groups=math.gcd(in_width, 8)
+            in_channels=in_width,
+            out_channels=out_width,
+            temb_channels=None,  # pyright: ignore[reportArgumentType]
+            groups=math.gcd(in_width, 8),
         )
         self.norm = nn.LayerNorm(out_width)
         self.attention = Attention(
@@ -92,11 +95,10 @@ class _GuidedScale(nn.Module):
         )
         self.head = nn.Sequential(nn.GroupNorm(math.gcd(out_width, 8), out_width), nn.SiLU())
         self.project = nn.Conv2d(out_width, channels, 1)
-        nn.init.zeros_(self.project.weight)
-        nn.init.zeros_(self.project.bias)
+        _silence(self.project)
 
     def forward(self, hidden: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Frames (b * f, c, h, w) and portrait (b, c, h, w) of the finer scale -> both at this scale, and a feature."""
+        """Frames (b * f, c, h, w) and portrait (b, c, h, w) of the finer scale -> both here, a feature."""
         hidden = self.resnet(self.halve(hidden), None)
         reference = self.resnet(self.halve(reference), None)
         b, _, h, w = reference.shape
@@ -112,7 +114,7 @@ class _GuidedScale(nn.Module):
 
 
 def _places(h: int, w: int, width: int, like: Tensor) -> Tensor:
-    """Sines of row and column in [0, 1] at rising frequencies -> (h * w, width): where a token lies, at any size."""
+    """Sines of row and column in [0, 1] at rising frequencies, (h * w, width): where a token lies."""
     frequencies = math.pi * 2.0 ** torch.linspace(0, 5, width // 4, device=like.device)
     rows = (torch.arange(h, device=like.device) + 0.5)[:, None] / h * frequencies
     columns = (torch.arange(w, device=like.device) + 0.5)[:, None] / w * frequencies
@@ -124,16 +126,16 @@ def _places(h: int, w: int, width: int, like: Tensor) -> Tensor:
 class PublishedPoseGuider(nn.Module):
     """The PoseGuider of AniPortrait's published weights, key for key.
 
-    Its "cross attention" is self-attention: the portrait's landmarks never reach the output (upstream issue #170).
+    Its "cross attention" is self-attention: the portrait's landmarks never reach the output (upstream #170).
 
     Args:
         block_out_channels: widths of the denoising UNet's levels.
         attention_heads, attention_head_dim: of the four transformers.
-        statistics: what its BatchNorm uses outside training. "batch": the frames given, as upstream does everywhere;
-            any linear input range works (upstream trains in [-1, 1] and samples in [-1, 439]), but features depend on
-            which frames come together. "running": the stored averages; the input must be in [-1, 1].
-        attend: without the transformers it is Moore-AnimateAnyone's multi-scale guider (published keys without
-            `cross_attn*`).
+        statistics: what its BatchNorm uses outside training. "batch": the frames given, as upstream does
+            everywhere; any linear input range works (upstream trains in [-1, 1], samples in [-1, 439]), but
+            features depend on which frames come together. "running": the stored averages; the input must be
+            in [-1, 1].
+        attend: without the transformers, the published keys less `cross_attn*`.
     """
 
     def __init__(
@@ -177,7 +179,7 @@ class PublishedPoseGuider(nn.Module):
         self._initialise()
 
     def forward(self, pose_image: Tensor, reference_pose_image: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Guide; see ReferenceAwarePoseGuider. `reference_pose_image` is taken and ignored, as upstream does."""
+        """As ReferenceAwarePoseGuider; `reference_pose_image` is taken and ignored, as upstream does."""
         _check_divisible(pose_image, 8)
         b = pose_image.shape[0]
         hidden = self.conv_layers(rearrange(pose_image, "b f c h w -> (b f) c h w"))
@@ -195,10 +197,9 @@ class PublishedPoseGuider(nn.Module):
         """He-normal convolutions, zero biases, and a zero first feature."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d) and name.startswith("conv_layers"):
+                _silence(module)
                 nn.init.kaiming_normal_(module.weight)
-                nn.init.zeros_(module.bias)
-        nn.init.zeros_(self.final_proj.weight)
-        nn.init.zeros_(self.final_proj.bias)
+        _silence(self.final_proj)
 
 
 class BatchStatisticsNorm(nn.BatchNorm2d):
@@ -222,6 +223,12 @@ def _convolutions(
         kernel = halving_kernel if stride == 2 else 3
         layers += [nn.Conv2d(before, after, kernel, stride, padding=1), norm(after), nn.ReLU()]
     return nn.Sequential(*layers)
+
+
+def _silence(module: nn.Module) -> None:
+    """Make a linear or convolution give zeros."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
 
 
 def _check_divisible(pose_image: Tensor, factor: int) -> None:

@@ -9,7 +9,7 @@ class MissingWeightsError(FileNotFoundError):
 
 
 def from_folder_or_hub(model: Any, path: str | Path, setting: str, source: str, **kwargs: Any) -> Any:
-    """`model.from_pretrained(path)`; what goes wrong says `path`, the setting that gave it and where to get the files.
+    """`model.from_pretrained(path)`; a failure says where `path` came from and where to get the files.
 
     Args:
         model: a diffusers or transformers class.

@@ -1,4 +1,6 @@
-"""Reference attention: a network writes down what it attends to, another attends to it besides its own tokens."""
+"""Reference attention: one network records what it attends to, another attends to that as well."""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from torch import Tensor
 class ReferenceAttention(AttnProcessor2_0):
     """Attention that records its input, or appends recorded tokens to its keys and values.
 
-    Everything arrives through `cross_attention_kwargs`; the processor and its module keep nothing between calls.
+    Everything arrives through `cross_attention_kwargs`; processor and module keep nothing between calls.
     Cross-attention (a call with `encoder_hidden_states`) is left as diffusers does it.
 
     Args:
@@ -38,8 +40,8 @@ class ReferenceAttention(AttnProcessor2_0):
 
         Args:
             hidden_states: normed tokens (b * f, l, c).
-            recorded: if given, takes `hidden_states` under this module's name. The first entry stays: gradient
-                checkpointing runs a block twice, and the second run must not replace tensors that others use.
+            recorded: if given, takes `hidden_states` under this module's name. The first entry stays:
+                gradient checkpointing runs a block twice, the second run must not replace what others use.
             reference_features: name -> tokens (b, m, c) of one portrait per clip, shared by its f frames.
             reference_keep: (b,) bool; where False the sample attends to its own tokens only.
         """
@@ -53,9 +55,9 @@ class ReferenceAttention(AttnProcessor2_0):
 
 
 def _attend_with_reference(
-    attn: Attention, hidden_states: Tensor, reference: Tensor, keep: Tensor | None
+    attn: Any, hidden_states: Tensor, reference: Tensor, keep: Tensor | None
 ) -> Tensor:
-    """Queries of the tokens (b * f, l, c) over their own and the reference's (b, m, c) tokens -> (b * f, l, c)."""
+    """Tokens (b * f, l, c) attend to themselves and to the reference's (b, m, c) -> (b * f, l, c)."""
     frames = hidden_states.shape[0] // reference.shape[0]
 
     def own(projection: torch.nn.Module) -> Tensor:
@@ -83,7 +85,7 @@ def _attend_with_reference(
 
 
 def install_reference_attention(unet: UNet2DConditionModel | UNetMotionModel) -> None:
-    """Give every spatial attention of the UNet its ReferenceAttention; temporal attention keeps its processor."""
+    """Give every spatial attention of the UNet its ReferenceAttention; temporal ones keep their processor."""
     processors = {
         key: processor if "motion_modules" in key else ReferenceAttention(key.removesuffix(".processor"))
         for key, processor in unet.attn_processors.items()

@@ -1,6 +1,7 @@
-"""ReferenceNet: a Stable Diffusion UNet that reads the portrait and hands out what its self-attentions see."""
+"""ReferenceNet: a Stable Diffusion UNet that reads the portrait; its self-attention inputs are the result."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -19,7 +20,7 @@ def spatial_unet(
 ) -> UNet2DConditionModel:
     """A UNet of Stable Diffusion 1.5's layout: cross-attention at every level but the last.
 
-    `attention_head_dim` is diffusers' name for the number of heads in Stable Diffusion 1.5 (8 heads, not 8 wide).
+    `attention_head_dim` is diffusers' name for the number of heads of Stable Diffusion 1.5, not their width.
     """
     levels = len(block_out_channels)
     if levels < 2:
@@ -63,7 +64,7 @@ class ReferenceNet(nn.Module):
         norm_num_groups: int = 32,
     ):
         super().__init__()
-        self.unet = spatial_unet(
+        self.unet: Any = spatial_unet(
             in_channels,
             block_out_channels,
             layers_per_block,
@@ -91,7 +92,7 @@ class ReferenceNet(nn.Module):
         return recorded
 
     def freeze_dead_parameters(self) -> None:
-        """Freeze the 20 tensors after the last recorded norm: they get no gradient, which DDP takes for an error."""
+        """Freeze the 20 tensors after the last recorded norm: they get no gradient, an error to DDP."""
         last = self.unet.up_blocks[-1].attentions[-1]
         for name, parameter in last.named_parameters():
             alive = name.startswith(("norm.", "proj_in.", "transformer_blocks.0.norm1."))
