@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 SERIES_COLOURS = 8
 """Number of line colours, which the page defines as --series-0 and so on."""
-
-NOISY = 80
-"""A line with more points is drawn thin, with its running mean on top."""
 
 _COUNTERS = ("step", "epoch")
 # Text stays text, in the page's font; names may hold dollar signs; equal pages are equal byte for byte.
@@ -67,6 +66,7 @@ def draw_curves(
     x_label: str,
     y_label: str,
     y_scale: str,
+    smooth: int,
 ) -> str:
     """Lines (x and y each) and dashed horizontal levels -> an <svg> element without a legend.
 
@@ -76,10 +76,14 @@ def draw_curves(
         figure = Figure(figsize=(5.4, 3.0), layout="constrained")
         axes = figure.add_subplot()
         for index, (x, y) in enumerate(lines.values()):
-            _draw_line(axes, np.asarray(x, dtype=float), np.asarray(y, dtype=float), _stand_in(index))
+            _draw_line(axes, np.asarray(x, dtype=float), np.asarray(y, dtype=float), _stand_in(index), smooth)
         for index, level in enumerate(levels.values(), start=len(lines)):
             axes.axhline(level, color=_stand_in(index), linewidth=1.4, linestyle=(0, (5, 3)))
         axes.set_yscale(y_scale)
+        if y_scale == "log":  # the stock labels are mathematics, which only matplotlib's own fonts can show
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.minorticks_off()
         axes.set_xlabel(x_label, color=_INK)
         axes.set_ylabel(y_label, color=_INK)
         axes.tick_params(which="both", color=_GRID, labelcolor=_INK)
@@ -91,22 +95,26 @@ def draw_curves(
     return _follow_the_page(text.getvalue())
 
 
-def _draw_line(axes, x: np.ndarray, y: np.ndarray, colour: str) -> None:
+def _draw_line(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, smooth: int) -> None:
     if len(x) == 1:
         axes.plot(x, y, color=colour, marker="o", markersize=5)
-    elif len(x) <= NOISY:
+    elif smooth <= 1 or len(x) < 4 * smooth:
         axes.plot(x, y, color=colour, linewidth=1.8)
     else:
         axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.3)
-        axes.plot(x, running_mean(y, 1 + 2 * (len(y) // 50)), color=colour, linewidth=1.8)
+        axes.plot(x, running_mean(y, smooth), color=colour, linewidth=1.8)
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """(n,) -> (n,): mean over the odd window around each value, of what lies inside and is a number."""
-    ones, known = np.ones(window), ~np.isnan(values)
-    count = np.convolve(known, ones, mode="same")
-    total = np.convolve(np.where(known, values, 0.0), ones, mode="same")
-    return np.divide(total, count, out=np.full(len(values), math.nan), where=count > 0)
+    """(n,) -> (n,): mean of the finite values less than window / 2 places away; nan where there is none."""
+    count = len(values)
+    known = np.isfinite(values)
+    total = np.concatenate(([0.0], np.cumsum(np.where(known, values, 0.0))))
+    number = np.concatenate(([0], np.cumsum(known)))
+    place, reach = np.arange(count), (window - 1) // 2
+    first, after = np.maximum(place - reach, 0), np.minimum(place + reach + 1, count)
+    inside = number[after] - number[first]
+    return np.divide(total[after] - total[first], inside, out=np.full(count, math.nan), where=inside > 0)
 
 
 def _stand_in(index: int) -> str:

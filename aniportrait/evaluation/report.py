@@ -79,6 +79,8 @@ class Curves:
     Args:
         lines: name -> steps and values, equally long.
         levels: name -> value: dashed horizontal lines, for baselines.
+        smooth: points in the running mean drawn over a thin line of the values; 1, or a line of fewer than
+            four times as many points, shows the values alone.
     """
 
     title: str
@@ -87,6 +89,7 @@ class Curves:
     x_label: str = "step"
     y_label: str = ""
     y_scale: Literal["linear", "log"] = "linear"
+    smooth: int = 1
     note: str = ""
 
     def __post_init__(self):
@@ -285,7 +288,9 @@ def _number(value: float, digits: int) -> str:
 
 @_content.register
 def _(section: Curves, folder: Path) -> str:
-    svg = draw_curves(section.lines, section.levels, section.x_label, section.y_label, section.y_scale)
+    svg = draw_curves(
+        section.lines, section.levels, section.x_label, section.y_label, section.y_scale, section.smooth
+    )
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(section.title)}" ', 1)
     names = [("line", name) for name in section.lines] + [("level", name) for name in section.levels]
     items = "".join(
