@@ -1,17 +1,15 @@
-"""Video files in and out through PyAV: frames at a constant rate, whole files, and clips in memory."""
+"""Video files in and out through PyAV: upright frames at a constant rate, and mp4s with sound."""
 
-import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 from av.error import EOFError as EndOfFile
-from av.video.reformatter import ColorRange, Colorspace
 
+from aniportrait.data.clip_codec import decode_frames, encode_clip, mux_h264
 from aniportrait.data.sound import (
     MediaError,
     NoAudioError,
@@ -38,11 +36,8 @@ __all__ = [
     "write_video",
 ]
 
-GROUP_OF_PICTURES = 12
-"""Frames from one keyframe to the next in our clips: what a random access decodes at most."""
 LONGEST_HOLD = 10.0
 """Seconds one frame may stand; a longer gap between timestamps is damage, not a slow film."""
-BT709 = 1  # the number of BT.709 in H.264's tables, for primaries, transfer and matrix
 
 
 @dataclass(frozen=True)
@@ -156,86 +151,11 @@ def write_video(
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            count = _mux(container, frames, fps, sound, {"crf": str(crf), "preset": "medium"})
+            count = mux_h264(container, frames, fps, sound, {"crf": str(crf), "preset": "medium"})
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return count
-
-
-def encode_clip(
-    frames: Iterable[np.ndarray], fps: float, crf: int = 18, gop: int = GROUP_OF_PICTURES
-) -> bytes:
-    """An mp4 for a shard: H.264 whose keyframes come every `gop` frames and that looks back only; no sound.
-
-    The same frames give the same bytes.
-
-    Args:
-        frames: (h, w, 3) uint8 RGB with even h and w.
-        fps: frames per second.
-        crf: x264's quality, lower is better.
-        gop: frames from keyframe to keyframe.
-    """
-    options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
-    options |= {"g": str(gop), "keyint_min": str(gop), "sc_threshold": "0", "bf": "0"}
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
-        _mux(container, _even_only(frames), fps, None, options)
-    return buffer.getvalue()
-
-
-def decode_frames(video: bytes, indices: Sequence[int]) -> np.ndarray:
-    """Some frames of a clip made by `encode_clip`, decoding no more than needed.
-
-    Args:
-        video: bytes of the mp4.
-        indices: frame numbers from 0, in any order, repeats allowed.
-
-    Returns:
-        (len(indices), h, w, 3) uint8 RGB.
-    """
-    wanted = sorted(set(indices))
-    if not wanted or wanted[0] < 0:
-        raise ValueError(f"frame indices {list(indices)} must be non-negative and at least one")
-    found: dict[int, np.ndarray] = {}
-    try:
-        with av.open(io.BytesIO(video), "r") as container:
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1
-            position = 0
-            decoder = container.decode(stream)
-            for target in wanted:
-                if target - position >= GROUP_OF_PICTURES:
-                    container.seek(_timestamp(stream, target), stream=stream)
-                    decoder = container.decode(stream)
-                for frame in decoder:
-                    position = _frame_number(stream, frame) + 1
-                    if position > target:
-                        break
-                else:
-                    raise MediaError(f"frame {target} is beyond the end of a clip of {position} frames")
-                if position != target + 1:
-                    raise MediaError(f"frame {target} of a clip is missing")
-                found[target] = frame.to_ndarray(format="rgb24")
-    except (av.FFmpegError, IndexError) as error:
-        raise MediaError(f"a clip of {len(video)} bytes cannot be decoded: {error}") from error
-    return np.stack([found[index] for index in indices])
-
-
-def _timestamp(stream: av.VideoStream, index: int) -> int:
-    return round(index / (_rate(stream) * _time_base(stream)))
-
-
-def _frame_number(stream: av.VideoStream, frame: av.VideoFrame) -> int:
-    return round((frame.pts or 0) * _time_base(stream) * _rate(stream))
-
-
-def _rate(stream: av.VideoStream) -> Fraction:
-    return stream.average_rate or Fraction(25)
-
-
-def _time_base(stream: av.VideoStream) -> Fraction:
-    return stream.time_base or Fraction(1, 90_000)
 
 
 def _video_stream(container, path: str | Path) -> av.VideoStream:
@@ -289,6 +209,7 @@ def _constant_rate(path: str | Path, fps: float | None, report: MediaReport) -> 
         stream = _video_stream(container, path)
         step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
         held, held_time, start, emitted = None, 0.0, 0.0, 0
+        lasts = step  # how long the held frame is shown, should it be the last
         for frame in _good_frames(container, stream, report):
             if fps is None:
                 yield _upright(stream, frame)
@@ -306,11 +227,12 @@ def _constant_rate(path: str | Path, fps: float | None, report: MediaReport) -> 
                 picture = _upright(stream, held) if picture is None else picture
                 yield picture
                 emitted += 1
+            lasts = min(step, time - held_time) if time > held_time else lasts
             held, held_time = frame, max(time, held_time)
         if not report.decoded:
             raise MediaError(f"{path}: not one frame can be decoded")
         if held is not None and fps is not None:
-            total = max(1, round((held_time - start + step) * fps))
+            total = max(1, round((held_time - start + lasts) * fps))
             picture = _upright(stream, held)
             for _ in range(emitted, total):
                 yield picture
@@ -329,65 +251,3 @@ def _upright(stream: av.VideoStream, frame: av.VideoFrame) -> np.ndarray:
     picture = frame.to_ndarray(format="rgb24", width=width, height=height)
     turns = round(frame.rotation / 90) % 4  # counterclockwise
     return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
-
-
-def _mux(
-    container, frames: Iterable[np.ndarray], fps: float, sound: Sound | None, options: dict[str, str]
-) -> int:
-    """Encode picture and sound side by side, so that a player finds them close together."""
-    rate = Fraction(fps).limit_denominator(1001)
-    video = track = None
-    count = 0
-    for count, picture in enumerate(frames, start=1):
-        picture = _even(picture)
-        if video is None:
-            video = _h264_stream(container, rate, picture, options)
-            track = sound.stream_in(container) if sound else None
-        elif picture.shape[:2] != (video.height, video.width):
-            size, first = f"{picture.shape[1]}x{picture.shape[0]}", f"{video.width}x{video.height}"
-            raise ValueError(f"frame {count - 1} is {size}, the first is {first}")
-        container.mux(video.encode(_bt709(picture, count - 1, rate)))
-        if sound and track:
-            container.mux(sound.encode_until(track, count / float(rate)))
-    if video is None:
-        raise ValueError("a video needs at least one frame, there is none")
-    container.mux(video.encode(None))
-    if sound and track:
-        container.mux(sound.flush(track))
-    return count
-
-
-def _h264_stream(container, rate: Fraction, picture: np.ndarray, options: dict[str, str]) -> av.VideoStream:
-    stream = container.add_stream("libx264", rate=rate, options=options)
-    stream.width, stream.height = picture.shape[1], picture.shape[0]
-    stream.pix_fmt = "yuv420p"
-    context = stream.codec_context
-    context.time_base = 1 / rate
-    context.colorspace = context.color_primaries = context.color_trc = BT709
-    context.color_range = ColorRange.MPEG
-    return stream
-
-
-def _bt709(picture: np.ndarray, index: int, rate: Fraction) -> av.VideoFrame:
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-    frame = frame.reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-    )
-    frame.pts, frame.time_base = index, 1 / rate
-    return frame
-
-
-def _even(picture: np.ndarray) -> np.ndarray:
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-        raise ValueError(f"a frame must be (h, w, 3) uint8, not {picture.shape} {picture.dtype}")
-    height, width = picture.shape[:2]
-    if height % 2 or width % 2:
-        picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    return picture
-
-
-def _even_only(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    for picture in frames:
-        if picture.shape[0] % 2 or picture.shape[1] % 2:
-            raise ValueError(f"a clip's frames are {picture.shape[1]}x{picture.shape[0]}: both must be even")
-        yield picture
