@@ -1,0 +1,127 @@
+"""Autoencoders and image encoders."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from aniportrait.models.autoencoder import SDVae, SpaceToDepth, Taef2
+from aniportrait.models.image_encoder import ClipImageEncoder, TinyImageEncoder, clip_pixels
+
+
+def pictures(n=2, h=32, w=48):
+    return torch.rand(n, 3, h, w, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+@pytest.mark.parametrize("scaling_factor", [1.0, 2.0])
+def test_space_to_depth_loses_nothing(scaling_factor):
+    autoencoder = SpaceToDepth(scaling_factor=scaling_factor)
+    latents = autoencoder.encode(pictures())
+    assert latents.shape == (2, autoencoder.latent_channels, 4, 6)
+    assert float(latents.abs().max()) == pytest.approx(scaling_factor, abs=0.01)
+    assert torch.equal(autoencoder.decode(latents), pictures())
+
+
+def test_sd_vae_scales_by_the_factor_of_its_config(tmp_path):
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    stored = AutoencoderKL(
+        **blocks, block_out_channels=(8, 8), norm_num_groups=4, latent_channels=4, scaling_factor=0.5
+    )
+    stored.save_pretrained(tmp_path / "my vae")
+    autoencoder = SDVae(tmp_path / "my vae")
+    assert (autoencoder.latent_channels, autoencoder.factor) == (4, 2)
+    latents = autoencoder.encode(pictures())
+    assert torch.allclose(latents, stored.encode(pictures()).latent_dist.mean * 0.5, atol=1e-6)
+    assert autoencoder.decode(latents).shape == (2, 3, 32, 48)
+    assert float(autoencoder.decode(latents * 100).abs().max()) <= 1
+    assert not any(parameter.requires_grad for parameter in autoencoder.parameters())
+
+
+def test_clip_looks_at_the_middle_of_the_portrait(tmp_path):
+    config = CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=8,
+        projection_dim=24,
+    )
+    CLIPVisionModelWithProjection(config).save_pretrained(tmp_path / "model" / "image_encoder")
+    whole, direct = (
+        ClipImageEncoder(tmp_path / "model"),
+        ClipImageEncoder(tmp_path / "model" / "image_encoder"),
+    )
+    embeds = whole(pictures())
+    assert embeds.shape == (2, 1, whole.embed_width) == (2, 1, 24)
+    assert torch.equal(embeds, direct(pictures()))
+    assert torch.equal(embeds, whole(pictures()[..., 8:40]))
+
+
+def test_clip_pixels_have_clip_s_mean_and_deviation():
+    grey = clip_pixels(torch.zeros(1, 3, 20, 20), 8)
+    assert torch.allclose(
+        grey[0, :, 0, 0],
+        (0.5 - torch.tensor([0.48145466, 0.4578275, 0.40821073]))
+        / torch.tensor([0.26862954, 0.26130258, 0.27577711]),
+    )
+    assert grey.shape == (1, 3, 8, 8)
+
+
+def test_the_tiny_image_encoder_is_the_same_every_time_and_tells_pictures_apart():
+    torch.manual_seed(11)
+    state = torch.get_rng_state()
+    one = TinyImageEncoder(embed_width=48)
+    assert torch.equal(torch.get_rng_state(), state)
+    embeds = one(pictures())
+    assert embeds.shape == (2, 1, one.embed_width) == (2, 1, 48)
+    assert torch.equal(embeds, TinyImageEncoder(embed_width=48)(pictures()))
+    red, blue = torch.full((1, 3, 32, 32), -1.0), torch.full((1, 3, 32, 32), -1.0)
+    red[:, 0], blue[:, 2] = 1, 1
+    assert float((one(red) - one(blue)).norm() / one(red).norm()) > 0.1
+
+
+@pytest.mark.parametrize("path", ["/nowhere/vae", "./vae", "vae", "a/b/c"])
+def test_an_absent_autoencoder_is_one_sentence(path):
+    with pytest.raises(
+        FileNotFoundError, match=r"autoencoder.path=.* is no folder: get stabilityai/sd-vae-ft-mse"
+    ):
+        SDVae(path)
+
+
+def test_a_folder_without_weights_is_one_sentence(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"autoencoder.path=.* holds no weights that fit"):
+        SDVae(tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=r"image_encoder.path=.*lambdalabs/sd-image-variations-diffusers"
+    ):
+        ClipImageEncoder(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"taef2_encoder.pth does not exist.*autoencoder.path"):
+        Taef2(tmp_path)
+
+
+def test_a_hub_out_of_reach_is_one_sentence(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("We couldn't connect to 'https://huggingface.co'")
+
+    monkeypatch.setattr(AutoencoderKL, "from_pretrained", refuse)
+    with pytest.raises(
+        FileNotFoundError, match=r"owner/name is neither a folder nor within reach on the hub"
+    ):
+        SDVae("owner/name")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("side", "decibels"), [(64, 27.2), (128, 30.0)])
+def test_taef2_is_as_good_as_its_authors_say(shared, side, decibels):
+    cv2 = pytest.importorskip("cv2")
+    picture = cv2.imread(str(shared / "data" / "portraits" / "aniportrait_lyl.png"))[..., ::-1]
+    picture = cv2.resize(np.ascontiguousarray(picture), (side, side), interpolation=cv2.INTER_AREA)
+    image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
+    autoencoder = Taef2(shared / "models")
+    latents = autoencoder.encode(image)
+    assert latents.shape == (1, 32, side // 8, side // 8)
+    error = float((autoencoder.decode(latents) - image).square().mean()) / 4
+    assert -10 * np.log10(error) == pytest.approx(decibels, abs=1)

@@ -1,0 +1,98 @@
+"""PoseGuiders at tiny sizes."""
+
+import pytest
+import torch
+
+from aniportrait.models.pose_guider import PublishedPoseGuider, ReferenceAwarePoseGuider
+
+CHANNELS = (16, 24, 32)
+
+
+def reference_aware():
+    torch.manual_seed(0)
+    return ReferenceAwarePoseGuider(CHANNELS, width=8, attention_heads=2)
+
+
+def published(**kwargs):
+    torch.manual_seed(0)
+    return PublishedPoseGuider((32, 32, 64), attention_heads=2, attention_head_dim=8, **kwargs)
+
+
+def images(b=2, f=3, side=64):
+    generator = torch.Generator().manual_seed(0)
+    return (
+        torch.rand(b, f, 3, side, side, generator=generator) * 2 - 1,
+        torch.rand(b, 3, side, side, generator=generator) * 2 - 1,
+    )
+
+
+@pytest.mark.parametrize(("guider", "channels"), [(reference_aware, (16, 24, 32)), (published, (32, 32, 64))])
+def test_a_feature_for_the_input_and_one_for_each_level(guider, channels):
+    widths, sides = (channels[0], *channels), (8, 4, 2, 2)
+    shapes = [tuple(feature.shape) for feature in guider()(*images())]
+    assert shapes == [(2, 3, c, s, s) for c, s in zip(widths, sides, strict=True)]
+
+
+def test_the_reference_aware_guider_starts_silent():
+    assert all(not feature.any() for feature in reference_aware()(*images()))
+
+
+def test_after_one_step_its_output_depends_on_the_portrait_s_landmarks():
+    guider, (pose, portrait) = reference_aware(), images()
+    optimizer = torch.optim.SGD(guider.parameters(), lr=0.1)
+    sum((feature - 1).square().mean() for feature in guider(pose, portrait)).backward()
+    assert all(parameter.grad is not None for parameter in guider.parameters())
+    optimizer.step()
+    with torch.no_grad():
+        own, other = guider(pose, portrait), guider(pose, -portrait)
+        moved = guider(-pose, portrait)
+    for i in range(4):
+        assert not torch.allclose(own[i], other[i], atol=1e-5)
+        assert not torch.allclose(own[i], moved[i], atol=1e-5)
+
+
+def test_each_frame_and_each_sample_is_guided_by_itself():
+    guider, (pose, portrait) = reference_aware(), images()
+    for scale in guider.scales:
+        torch.nn.init.normal_(scale.project.weight)
+    with torch.no_grad():
+        together = guider(pose, portrait)
+        alone = guider(pose[1:, 2:], portrait[1:])
+    for whole, part in zip(together, alone, strict=True):
+        assert torch.allclose(whole[1:, 2:], part, atol=1e-5)
+
+
+def test_the_published_guider_never_sees_the_portrait_s_landmarks():
+    guider, (pose, portrait) = published(), images()
+    for own, other in zip(guider(pose, portrait), guider(pose, -portrait), strict=True):
+        assert torch.equal(own, other)
+    assert float(guider(pose)[0].detach().abs().max()) == 0
+    assert float(guider(pose)[1].detach().abs().max()) > 0
+
+
+def test_batch_statistics_forgive_a_wrong_range_and_running_ones_do_not():
+    pose = images()[0]
+    for statistics, forgiving in (("batch", True), ("running", False)):
+        guider = published(statistics=statistics).eval()
+        torch.nn.init.normal_(guider.final_proj.weight)
+        with torch.no_grad():
+            usual, large = guider(pose)[0], guider(pose * 100 + 7)[0]
+        # zero padding is not rescaled with the input, hence "about"
+        change = float((large - usual).std() / usual.std())
+        assert (change < 1) == forgiving
+
+
+def test_batch_statistics_outside_training_leave_the_stored_ones_alone():
+    guider = published().eval()
+    before = {key: value.clone() for key, value in guider.state_dict().items()}
+    guider(*images())
+    assert all(torch.equal(value, before[key]) for key, value in guider.state_dict().items())
+
+
+def test_what_cannot_be_guided_is_refused():
+    with pytest.raises(ValueError, match="must be one of batch, running"):
+        published(statistics="frozen")
+    with pytest.raises(ValueError, match=r"width \(6\)"):
+        ReferenceAwarePoseGuider(CHANNELS, width=6, attention_heads=4)
+    with pytest.raises(ValueError, match="60x64 must have sides that 8 divides"):
+        reference_aware()(torch.zeros(1, 1, 3, 60, 64), torch.zeros(1, 3, 60, 64))
