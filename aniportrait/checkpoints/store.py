@@ -69,7 +69,7 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], what: str) -> 
 def save_weights(
     folder: Path, states: Mapping[str, Mapping[str, Tensor]], cards: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Write `<name>.safetensors` for each state and merge the cards into `model.json`; each file appears whole or not."""
+    """Write `<name>.safetensors` for each state, merge the cards into `model.json`; each file appears whole or not."""
     folder.mkdir(parents=True, exist_ok=True)
     networks = dict(read_card(folder)) if (folder / CARD).is_file() else {}
     for name, state in states.items():
@@ -134,7 +134,7 @@ def _open_checkpoint(file: Path) -> Weights:
 
 
 def _split_by_network(state: Mapping[str, Tensor], names: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
-    """Lightning keys `networks.<module>.<key>` -> name -> state; motion modules leave the denoising UNet for their own."""
+    """Lightning keys `networks.<module>.<key>` -> name -> state, motion modules apart from the denoising UNet."""
     states: dict[str, dict[str, Tensor]] = {name: {} for name in names}
     for key, value in state.items():
         owner, _, rest = key.removeprefix("networks.").partition(".")

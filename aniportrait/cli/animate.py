@@ -101,8 +101,10 @@ def _driving_track(config: DictConfig, fps: float) -> FaceTrack:
         raise NoFaceError(f"driving={config.driving} shows no face that can be found")
     height, width = frames[0].shape[:2]
     crop = face_crop(np.stack(found), width, height)
-    with face_landmarker(config.paths, "video") as landmarker:
-        squares = tqdm((crop.cut(frame, MEASURE_SIZE) for frame in frames), "landmarks", len(frames), unit="frame")
+    with face_landmarker(config.paths, "image") as landmarker:
+        squares = tqdm(
+            (crop.cut(frame, MEASURE_SIZE) for frame in frames), "landmarks", len(frames), unit="frame"
+        )
         return landmarker.track(squares, fps)
 
 

@@ -47,7 +47,9 @@ def weights_config(weights: Weights, name: str, paths: DictConfig) -> DictConfig
     overrides = []
     for group, option in card["choices"].items():
         if group not in CHOICES or not str(option).isidentifier():
-            raise WeightsError(f"{weights.source} chooses {group}={option}, which is no choice of this version")
+            raise WeightsError(
+                f"{weights.source} chooses {group}={option}, which is no choice of this version"
+            )
         overrides.append(f"{group}={option}")
     config = compose("networks", overrides=overrides)
     config.paths = paths
@@ -105,7 +107,9 @@ def load_motion(denoising_unet: nn.Module, weights: Weights) -> None:
     state = denoising_unet.state_dict()
     spatial = {key: value for key, value in state.items() if not is_motion_key(key)}
     load_strictly(
-        denoising_unet, spatial | dict(weights.states["motion_module"]), f"motion_module from {weights.source}"
+        denoising_unet,
+        spatial | dict(weights.states["motion_module"]),
+        f"motion_module from {weights.source}",
     )
 
 
@@ -114,7 +118,9 @@ def load_spatial(denoising_unet: nn.Module, weights: Weights) -> None:
     weights.card("denoising_unet")
     motion = {key: value for key, value in denoising_unet.state_dict().items() if is_motion_key(key)}
     load_strictly(
-        denoising_unet, motion | dict(weights.states["denoising_unet"]), f"denoising_unet from {weights.source}"
+        denoising_unet,
+        motion | dict(weights.states["denoising_unet"]),
+        f"denoising_unet from {weights.source}",
     )
 
 

@@ -10,7 +10,9 @@ from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
 
 
-def portrait_pipeline(weights: Weights, config: DictConfig, *, motion: bool | None = None) -> PortraitPipeline:
+def portrait_pipeline(
+    weights: Weights, config: DictConfig, *, motion: bool | None = None
+) -> PortraitPipeline:
     """The frame sampler of a weights folder; with its motion modules if it has them, unless `motion` says otherwise."""
     with_motion = "motion_module" in weights if motion is None else motion
     networks = load_portrait_networks(weights, config.paths, motion=with_motion).to(config.device)

@@ -29,7 +29,9 @@ def check_requirements(config: DictConfig) -> None:
         missing += [
             f"{path} (setting {setting}, from {WHERE[setting]})"
             for setting in NEEDED[config.task]
-            if (path := OmegaConf.select(config, setting)) and not Path(path).exists() and not _is_hub_name(path)
+            if (path := OmegaConf.select(config, setting))
+            and not Path(path).exists()
+            and not _is_hub_name(path, config.paths.pretrained)
         ]
     if config.task == "stage2" and config.weights is None and config.stage1_required:
         missing.append(
@@ -44,7 +46,12 @@ def check_requirements(config: DictConfig) -> None:
         raise FileNotFoundError(f"{config.name} cannot start, missing: " + "; ".join(missing))
 
 
-def _is_hub_name(path: str) -> bool:
+def _is_hub_name(path: str, pretrained: str) -> bool:
     """owner/name, neither absolute nor below the folder of pretrained files."""
-    parts = path.split("/")
-    return len(parts) == 2 and all(parts) and not path.startswith((".", "~")) and not Path(parts[0]).is_dir()
+    owner, _, name = path.partition("/")
+    return (
+        bool(owner and name)
+        and "/" not in name
+        and owner[0] not in ".~"
+        and owner != pretrained.split("/")[0]
+    )

@@ -42,6 +42,7 @@ class TrainConfig(NetworksConfig):
 
     name: str = MISSING
     task: str = MISSING
+    monitor: str = MISSING
     seed: int = 42
     num_workers: int = 0
     max_steps: int = MISSING

@@ -65,13 +65,16 @@ def train(config: DictConfig) -> float | None:
         (run / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
         log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
         log.info("weights: %s", run / "weights")
-    return next(iter(figures.values()), None)
+    return figures.get(config.monitor)
 
 
 def build_module(config: DictConfig) -> LightningModule:
     """The LightningModule of `config.task`, its networks loaded with what the config points to."""
     partial = instantiate(config.module)
-    optimisation = {"optimizer": instantiate(config.optimizer), "lr_schedule": instantiate(config.lr_schedule)}
+    optimisation = {
+        "optimizer": instantiate(config.optimizer),
+        "lr_schedule": instantiate(config.lr_schedule),
+    }
     if config.task in ("audio2mesh", "audio2pose"):
         network = instantiate(config.networks[config.task])
         if config.weights:
@@ -129,7 +132,10 @@ def _netrc() -> str:
 
 def _callbacks(config: DictConfig, cards: dict[str, Any]) -> list[Callback]:
     card = json.dumps({"format": FORMAT, "networks": cards})
-    return [ModelCard(CHECKPOINT_CARD, card), *(instantiate(node) for node in config.callbacks.values() if node)]
+    return [
+        ModelCard(CHECKPOINT_CARD, card),
+        *(instantiate(node) for node in config.callbacks.values() if node),
+    ]
 
 
 def _checkpoint(resume: str | None) -> str | None:

@@ -47,7 +47,9 @@ def read_image(path: str | Path) -> np.ndarray:
     if "A" in upright.getbands() or "transparency" in upright.info:
         layered = upright.convert("RGBA")
         return np.asarray(
-            Image.alpha_composite(Image.new("RGBA", layered.size, (127, 127, 127, 255)), layered).convert("RGB")
+            Image.alpha_composite(Image.new("RGBA", layered.size, (127, 127, 127, 255)), layered).convert(
+                "RGB"
+            )
         )
     return np.asarray(upright.convert("RGB"))
 
@@ -59,7 +61,9 @@ def prepare_picture(image: np.ndarray, landmarker: FaceLandmarker, what: str) ->
     """
     found = landmarker.detect(image)
     if not found.valid[0]:
-        raise NoFaceError(f"{what} shows no face that can be found: give a picture of one face, turned to the camera")
+        raise NoFaceError(
+            f"{what} shows no face that can be found: give a picture of one face, turned to the camera"
+        )
     crop = face_crop(found.landmarks, image.shape[1], image.shape[0])
     square = crop.cut(image, MEASURE_SIZE)
     track = landmarker.detect(square)

@@ -106,7 +106,9 @@ def image_to_tensor(image: np.ndarray, size: int) -> Tensor:
     """(h, w, 3) uint8 -> (3, size, size) in [-1, 1]."""
     if image.shape[:2] != (size, size):
         shrinking = size < image.shape[0]
-        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+        image = cv2.resize(
+            image, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
+        )
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 127.5 - 1.0
 
 

@@ -1,10 +1,14 @@
 """What the two steps of Lmk2Video share: random numbers that differ by rank, dropped conditions, one diffusion loss."""
 
+from dataclasses import dataclass, replace
+
 import torch
+from diffusers import DDIMScheduler
 from lightning import LightningModule
 from torch import Generator, Tensor
 
 from aniportrait.data.schema import PortraitBatch
+from aniportrait.diffusion.objective import DiffusionTerms, diffusion_loss
 from aniportrait.models.portrait_networks import Conditions, PortraitNetworks
 
 
@@ -40,3 +44,51 @@ def drop_conditions(
     embeds = conditions.image_embeds
     keep = torch.rand(len(embeds), generator=generator, device=embeds.device) >= probability
     return conditions._replace(image_embeds=embeds * keep[:, None, None].to(embeds.dtype)), keep
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """Numbers of the objective; see Stage1."""
+
+    condition_dropout: float
+    noise_offset: float
+    snr_gamma: float
+
+    def without_dropout(self) -> "ObjectiveSettings":
+        return replace(self, condition_dropout=0.0)
+
+
+def portrait_loss(
+    networks: PortraitNetworks,
+    scheduler: DDIMScheduler,
+    conditions: Conditions,
+    batch: PortraitBatch,
+    settings: ObjectiveSettings,
+    generator: Generator,
+) -> tuple[Tensor, DiffusionTerms]:
+    """The diffusion loss of a batch under its conditions, some portraits hidden."""
+    conditions, keep = drop_conditions(conditions, settings.condition_dropout, generator)
+
+    def denoiser(noisy_latents: Tensor, timesteps: Tensor) -> Tensor:
+        return networks.denoising_unet(
+            noisy_latents,
+            timesteps,
+            conditions.image_embeds,
+            conditions.pose_features,
+            conditions.reference_features,
+            keep if settings.condition_dropout else None,
+        )
+
+    return diffusion_loss(
+        denoiser,
+        networks.encode(batch.frames),
+        scheduler=scheduler,
+        generator=generator,
+        noise_offset=settings.noise_offset,
+        snr_gamma=settings.snr_gamma,
+    )
+
+
+def validation_generator(module: LightningModule, seed: int, batch_index: int) -> Generator:
+    """The same noise at every validation, so that losses can be compared."""
+    return Generator(module.device).manual_seed(hash_of((seed, -1, batch_index, module.global_rank)))

@@ -1,0 +1,105 @@
+"""python evaluate.py: every network of a weights folder, scored beside its baselines, in one page."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from aniportrait.checkpoints.store import Weights, open_weights
+from aniportrait.cli.evaluate_portrait import evaluate_motion, evaluate_stage1
+from aniportrait.cli.evaluate_speech import evaluate_audio2mesh, evaluate_audio2pose
+from aniportrait.data.shards import ShardIndex, write_text_atomically
+from aniportrait.evaluation.curves import read_curves
+from aniportrait.evaluation.report import Curves, Part, Table, write_report
+from aniportrait.evaluation.scores import Score
+
+log = logging.getLogger(__name__)
+
+EVALUATIONS = {
+    "audio2mesh": evaluate_audio2mesh,
+    "audio2pose": evaluate_audio2pose,
+    "denoising_unet": evaluate_stage1,
+    "motion_module": evaluate_motion,
+}
+"""Network -> what scores it: (weights, index, config) -> a part of the report."""
+
+
+def evaluate(config: DictConfig) -> None:
+    """Score, then write out/results.json and out/report.html."""
+    weights = open_weights(config.weights)
+    index = _index(config)
+    if not index.of_split(config.split):
+        raise ValueError(f"{index.folder} holds no clip of split={config.split}")
+    out = Path(config.out)
+    parts: list[Part] = []
+    for network, evaluation in EVALUATIONS.items():
+        if network in weights:
+            parts.append(evaluation(weights, index, config))
+    if not parts:
+        raise ValueError(
+            f"{weights.source} holds no network that can be scored: {', '.join(weights.networks)}"
+        )
+    results = {
+        "weights": str(config.weights),
+        "data": str(index.folder),
+        "split": config.split,
+        "seed": config.seed,
+        "scores": {
+            section.title: _rows(section)
+            for part in parts
+            for section in part.sections
+            if isinstance(section, Table)
+        },
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(out / "results.json", json.dumps(results, indent=1) + "\n")
+    curves = _training_curves(config.runs)
+    page = write_report(
+        out / "report.html", [*parts, *curves], title="AniPortrait", summary=_summary(weights, index, config)
+    )
+    log.info("report: %s", page)
+
+
+def _index(config: DictConfig) -> ShardIndex:
+    folder = Path(config.data.folder)
+    if not (folder / "index.json").is_file() and config.data.build is not None:
+        instantiate(config.data.build).write(folder)
+    return ShardIndex.load(folder)
+
+
+def _summary(weights: Weights, index: ShardIndex, config: DictConfig) -> str:
+    clips = index.of_split(config.split)
+    people = len({clip.identity for clip in clips})
+    return (
+        f"{', '.join(sorted(weights.networks))} from {config.weights}, scored on the {len(clips)} {config.split} clips "
+        f"({people} identities, none of them seen in training) of {index.folder}, seed {config.seed}."
+    )
+
+
+def _rows(table: Table) -> dict[str, dict[str, Any]]:
+    return {
+        row.name: {column.name: _cell(cell) for column, cell in zip(table.columns, row.cells, strict=True)}
+        for row in table.rows
+    }
+
+
+def _cell(cell: Score | float | str | None) -> Any:
+    if not isinstance(cell, Score):
+        return cell
+    return {"value": cell.value, "scored": cell.scored, "given": cell.given, "interval": cell.interval}
+
+
+def _training_curves(runs: str | None) -> list[Part]:
+    if runs is None:
+        return []
+    sections = []
+    for log_file in sorted(Path(runs).glob("*/csv/metrics.csv")):
+        curves = read_curves(log_file)
+        for prefix, name in (("loss/", "training loss"), ("val/", "validation")):
+            lines = {key.removeprefix(prefix): line for key, line in curves.items() if key.startswith(prefix)}
+            if lines:
+                sections.append(Curves(f"{log_file.parents[1].name}: {name}", lines, x_label="step"))
+    return [Part("Training", sections)] if sections else []

@@ -1,0 +1,95 @@
+"""A look at what the denoiser has learned: portrait, landmarks, sample and truth of the first validation batch."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from lightning import Callback, LightningModule, Trainer
+from PIL import Image
+from torch import Generator
+
+from aniportrait.data.schema import PortraitBatch
+from aniportrait.diffusion.sampler import sample
+from aniportrait.evaluation.face_l1 import FaceRegionL1
+from aniportrait.models.portrait_networks import PortraitNetworks
+from aniportrait.training.portrait_step import batch_conditions
+
+
+class SampleFrames(Callback):
+    """At every validation, samples the first validation batch and logs `val/face_l1` and a picture.
+
+    The picture (a row per clip: portrait, landmarks, sample, truth; of a clip its middle frame) goes to
+    `folder/step_<n>.png`, and to W&B or TensorBoard where one of them logs.
+
+    Args:
+        folder: where pictures are written.
+        clips: at most this many of the batch.
+        steps: of the solver.
+        seed: of the noise, the same at every validation.
+    """
+
+    def __init__(self, folder: str, clips: int = 4, steps: int = 4, seed: int = 42):
+        self.folder = Path(folder)
+        self.clips = clips
+        self.steps = steps
+        self.seed = seed
+        self._batch: PortraitBatch | None = None
+
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: PortraitBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if batch_idx == 0:
+            self._batch = PortraitBatch(*(field[: self.clips] for field in batch))
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._batch is None:
+            return
+        networks, batch = pl_module.networks, self._batch
+        frames = self._sampled(networks, pl_module.scheduler, batch)
+        error = FaceRegionL1()
+        error.update(frames.cpu(), batch.frames.cpu(), batch.face_box.cpu())
+        pl_module.log(
+            "val/face_l1", error.compute().item(), prog_bar=True, batch_size=len(frames), sync_dist=True
+        )
+        if trainer.is_global_zero:
+            self._show(trainer, _grid(batch, frames))
+
+    def _sampled(self, networks: PortraitNetworks, scheduler, batch: PortraitBatch) -> torch.Tensor:
+        conditions = batch_conditions(networks, batch)
+        latents = networks.encode(batch.frames)
+        sampled = sample(
+            networks.denoising_unet,
+            scheduler,
+            pose_features=conditions.pose_features,
+            image_embeds=conditions.image_embeds,
+            reference_features=conditions.reference_features,
+            latent_shape=latents.shape,
+            steps=self.steps,
+            generator=Generator(latents.device).manual_seed(self.seed),
+        )
+        return networks.decode(sampled)
+
+    def _show(self, trainer: Trainer, grid: np.ndarray) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grid).save(self.folder / f"step_{trainer.global_step:06d}.png")
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_image"):
+                logger.log_image("val/samples", [grid], step=trainer.global_step)
+            elif hasattr(getattr(logger, "experiment", None), "add_image"):
+                logger.experiment.add_image("val/samples", grid, trainer.global_step, dataformats="HWC")
+
+
+def _grid(batch: PortraitBatch, frames: torch.Tensor) -> np.ndarray:
+    """(rows x h, 4 x w, 3) uint8: portrait, landmarks, sample, truth."""
+    middle = frames.shape[1] // 2
+    columns = (batch.reference_image, batch.pose_image[:, middle], frames[:, middle], batch.frames[:, middle])
+    stacked = torch.stack([column.float().cpu() for column in columns])
+    pixels = ((rearrange(stacked, "k b c h w -> (b h) (k w) c") + 1) * 127.5).round().clamp(0, 255)
+    return pixels.byte().numpy()

@@ -1,0 +1,77 @@
+"""Step one of Lmk2Video: ReferenceNet, PoseGuider and the denoising UNet learn single frames."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from lightning import LightningModule
+from torch import Tensor
+
+from aniportrait.data.schema import PortraitBatch
+from aniportrait.models.portrait_networks import Conditions, PortraitNetworks
+from aniportrait.training.optimisation import optimisers
+from aniportrait.training.portrait_step import (
+    ObjectiveSettings,
+    batch_conditions,
+    portrait_loss,
+    step_generator,
+    validation_generator,
+)
+
+
+class Stage1(LightningModule):
+    """Owns the optimisation of everything but the frozen autoencoder and image encoder; logs `loss/*` and `val/loss`.
+
+    Args:
+        networks: what is trained, without motion modules.
+        scheduler: the noise schedule, of sampling too.
+        optimizer: parameters -> optimizer.
+        lr_schedule: optimizer -> schedule, stepped once per step.
+        condition_dropout: share of samples whose portrait is hidden, for classifier-free guidance.
+        noise_offset, snr_gamma: see `diffusion_loss`.
+        seed: of noise, timesteps and dropout, together with step and rank.
+    """
+
+    def __init__(
+        self,
+        networks: PortraitNetworks,
+        scheduler: DDIMScheduler,
+        optimizer: Callable[..., torch.optim.Optimizer],
+        lr_schedule: Callable[..., Any],
+        condition_dropout: float = 0.1,
+        noise_offset: float = 0.05,
+        snr_gamma: float = 5.0,
+        seed: int = 42,
+    ):
+        super().__init__()
+        self.networks = networks
+        self.scheduler = scheduler
+        self.settings = ObjectiveSettings(condition_dropout, noise_offset, snr_gamma)
+        self.seed = seed
+        self._optimizer = optimizer
+        self._lr_schedule = lr_schedule
+
+    def conditions(self, batch: PortraitBatch) -> Conditions:
+        """The conditions of a batch; gradients reach ReferenceNet and PoseGuider."""
+        return batch_conditions(self.networks, batch)
+
+    def training_step(self, batch: PortraitBatch, batch_idx: int) -> Tensor:
+        generator = step_generator(self, self.seed, batch_idx)
+        loss, terms = portrait_loss(
+            self.networks, self.scheduler, self.conditions(batch), batch, self.settings, generator
+        )
+        self.log("loss/total", loss, prog_bar=True, batch_size=len(batch.keys))
+        self.log("loss/unweighted", terms.per_sample.mean(), batch_size=len(batch.keys))
+        return loss
+
+    def validation_step(self, batch: PortraitBatch, batch_idx: int) -> None:
+        settings = self.settings.without_dropout()
+        generator = validation_generator(self, self.seed, batch_idx)
+        loss, _ = portrait_loss(
+            self.networks, self.scheduler, self.conditions(batch), batch, settings, generator
+        )
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch.keys), sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        return optimisers(self.networks, self._optimizer, self._lr_schedule)
