@@ -151,6 +151,11 @@ def _load(module: nn.Sequential, file: Path) -> nn.Sequential:
             f"{file} does not exist: get {file.name} from github.com/madebyollin/taesd "
             "and set autoencoder.path to its folder"
         )
-    state = torch.load(file, map_location="cpu", weights_only=True)
-    module.load_state_dict({key: value.float() for key, value in state.items()})
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        module.load_state_dict({key: value.float() for key, value in state.items()})
+    except Exception as error:
+        raise MissingWeightsError(
+            f"{file} is damaged or holds another network's weights: get it again"
+        ) from error
     return module

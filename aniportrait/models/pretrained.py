@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 
 class MissingWeightsError(FileNotFoundError):
     """Published weights that are neither in the named folder nor to be had from the hub."""
@@ -25,7 +27,7 @@ def from_folder_or_hub(model: Any, path: str | Path, setting: str, source: str, 
         raise MissingWeightsError(f"{setting}={path} is no folder: {advice}")
     try:
         return model.from_pretrained(str(local) if local.is_dir() else str(path), **kwargs)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         place = (
             "holds no weights that fit"
             if local.is_dir()

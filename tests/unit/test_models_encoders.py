@@ -102,6 +102,21 @@ def test_a_folder_without_weights_is_one_sentence(tmp_path):
         Taef2(tmp_path)
 
 
+@pytest.mark.parametrize("damage", [b"", b"no tensors", None])
+def test_damaged_weights_are_one_sentence(tmp_path, damage):
+    stored = CLIPVisionModelWithProjection(
+        CLIPVisionConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
+    )
+    stored.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:999] if damage is None else damage)
+    with pytest.raises(FileNotFoundError, match=r"image_encoder.path=.* holds no weights that fit"):
+        ClipImageEncoder(tmp_path)
+    (tmp_path / "taef2_encoder.pth").write_bytes(damage or b"PK")
+    with pytest.raises(FileNotFoundError, match=r"taef2_encoder.pth is damaged or holds another network's"):
+        Taef2(tmp_path)
+
+
 def test_a_hub_out_of_reach_is_one_sentence(monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("We couldn't connect to 'https://huggingface.co'")
