@@ -1,0 +1,93 @@
+"""What happens to a clip between shard and batch: pure functions; randomness enters as a generator."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from aniportrait.data.schema import SAMPLE_RATE
+
+
+def random_window(
+    valid: np.ndarray, count: int, strides: Sequence[int], generator: np.random.Generator
+) -> np.ndarray:
+    """Frame numbers of a random window, every frame valid where the clip has such a window.
+
+    A stride that the clip is too short for is replaced by the longest one that fits.
+
+    Args:
+        valid: (f,) bool, f >= count.
+        count: frames of the window.
+        strides: steps between frames to choose from, with equal chance.
+    """
+    _check_length(len(valid), count)
+    stride = int(generator.choice(np.asarray(strides)))
+    if count > 1:
+        stride = min(stride, (len(valid) - 1) // (count - 1))
+    offsets = stride * np.arange(count)
+    starts = np.arange(len(valid) - offsets[-1])
+    good = starts[valid[starts[:, None] + offsets].all(axis=1)]
+    return int(generator.choice(good if len(good) else starts)) + offsets
+
+
+def middle_window(valid: np.ndarray, count: int) -> np.ndarray:
+    """The window of consecutive frames nearest to the clip's middle, every frame valid where there is one."""
+    _check_length(len(valid), count)
+    starts = np.arange(len(valid) - count + 1)
+    offsets = np.arange(count)
+    good = starts[valid[starts[:, None] + offsets].all(axis=1)]
+    candidates = good if len(good) else starts
+    return int(candidates[np.argmin(np.abs(candidates - (len(valid) - count) / 2))]) + offsets
+
+
+def random_reference(valid: np.ndarray, frames: np.ndarray, gap: int, generator: np.random.Generator) -> int:
+    """A valid frame at least `gap` frames away from every one of `frames`; the farthest if there is none."""
+    candidates = np.flatnonzero(valid) if valid.any() else np.arange(len(valid))
+    distance = np.abs(candidates[:, None] - frames[None]).min(axis=1)
+    far = candidates[distance >= gap]
+    return int(generator.choice(far)) if len(far) else int(candidates[np.argmax(distance)])
+
+
+def fixed_reference(valid: np.ndarray, frames: np.ndarray) -> int:
+    """The valid frame farthest from `frames`, the earliest of several."""
+    candidates = np.flatnonzero(valid) if valid.any() else np.arange(len(valid))
+    return int(candidates[np.argmax(np.abs(candidates[:, None] - frames[None]).min(axis=1))])
+
+
+def padded(array: np.ndarray, start: int, count: int) -> np.ndarray:
+    """`count` entries from `start` on, the last one repeated beyond the end."""
+    return array[np.minimum(np.arange(start, start + count), len(array) - 1)]
+
+
+def audio_window(audio: np.ndarray, start: int, count: int, fps: float) -> np.ndarray:
+    """The sound of `count` frames from frame `start` on, zeros beyond its end: (round(count / fps *
+    16000),)."""
+    begin, length = round(start / fps * SAMPLE_RATE), round(count / fps * SAMPLE_RATE)
+    part = audio[begin : begin + length]
+    return np.pad(part, (0, length - len(part)))
+
+
+def face_box(landmarks: np.ndarray) -> np.ndarray:
+    """(f, n, 2 or 3) normalised landmarks -> (f, 4) x0, y0, x1, y1 in [0, 1] around them."""
+    points = np.clip(landmarks[..., :2], 0, 1)
+    return np.concatenate((points.min(axis=1), points.max(axis=1)), axis=1)
+
+
+def resized(frames: np.ndarray, size: int) -> np.ndarray:
+    """(f, h, w, 3) uint8 -> (f, size, size, 3), averaged when it shrinks, cubic when it grows."""
+    if frames.shape[1:3] == (size, size):
+        return frames
+    method = cv2.INTER_AREA if size < frames.shape[1] else cv2.INTER_CUBIC
+    return np.stack([cv2.resize(frame, (size, size), interpolation=method) for frame in frames])
+
+
+def to_signed_unit(frames: np.ndarray) -> Tensor:
+    """(f, h, w, 3) uint8 -> (f, 3, h, w) float32 in [-1, 1]."""
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0).contiguous()
+
+
+def _check_length(length: int, count: int) -> None:
+    if not 1 <= count <= length:
+        raise ValueError(f"a window of {count} frames does not fit into a clip of {length}")
