@@ -1,0 +1,79 @@
+"""Lists of clips: every file, every person in one split, and what is missing named."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from aniportrait.data.sources import FolderSource, SourceClip, SourceError, with_splits
+
+
+def folder_with(path: Path, *names: str) -> Path:
+    path.mkdir(exist_ok=True)
+    for name in names:
+        (path / name).write_bytes(b"x")
+    return path
+
+
+def test_videos_are_listed_by_name_and_nothing_else(tmp_path):
+    folder = folder_with(
+        tmp_path / "my clips (1)", "b.MP4", "a (2).mov", "c.webm", "notes.txt", ".d.mp4", "e.mkv"
+    )
+    (folder / "sub.mp4").mkdir()
+    clips = FolderSource(folder).clips()
+    assert [clip.path.name for clip in clips] == ["a (2).mov", "b.MP4", "c.webm", "e.mkv"]
+    assert [clip.identity for clip in clips] == [clip.path.name for clip in clips]
+
+
+def test_a_missing_an_empty_and_a_wrong_folder_say_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        FolderSource(tmp_path / "nowhere").clips()
+    with pytest.raises(SourceError, match=r"holds no video \(\.mp4"):
+        FolderSource(tmp_path).clips()
+    with pytest.raises(SourceError, match="is not a folder"):
+        FolderSource(folder_with(tmp_path, "a.mp4") / "a.mp4").clips()
+
+
+def test_a_table_says_who_is_who(tmp_path):
+    folder = folder_with(tmp_path, "a.mp4", "b.mp4", "c.mp4", "unlisted.mp4")
+    table = tmp_path / "table.csv"
+    table.write_text('identity,file,note,split\np1,a.mp4,"a, b",train\np1,b.mp4,,\n,c.mp4,,val\n')
+    assert FolderSource(folder, table).clips() == [
+        SourceClip(folder / "a.mp4", "p1", "train"),
+        SourceClip(folder / "b.mp4", "p1", "train"),
+        SourceClip(folder / "c.mp4", "c.mp4", "val"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("file\na.mp4\nz.mp4\ny.mp4\n", r"names 2 files that .* does not hold: z\.mp4, y\.mp4"),
+        ("name\na.mp4\n", "no column called file"),
+        ("file\n", "names no file"),
+        ("file,split\na.mp4,training\n", r"line 2: split 'training' must be one of train, val, test"),
+        ("file\na.mp4\na.mp4\n", r"names a\.mp4 more than once"),
+        ("file,identity,split\na.mp4,p,train\nb.mp4,p,val\n", "identity p is in two splits, train and val"),
+    ],
+)
+def test_a_bad_table_says_what_is_wrong(tmp_path, text, says):
+    folder = folder_with(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "table.csv").write_text(text)
+    with pytest.raises((SourceError, FileNotFoundError), match=says):
+        FolderSource(folder, tmp_path / "table.csv").clips()
+
+
+def test_splits_are_by_identity_and_about_eight_to_one_to_one():
+    clips = [SourceClip(Path(f"{k}.mp4"), f"p{k // 3}") for k in range(300)]
+    split = with_splits(clips)
+    assert all(split[k].split == split[k - k % 3].split for k in range(300))
+    assert Counter(clip.split for clip in split[::3]) == {"train": 80, "val": 10, "test": 10}
+    assert with_splits(clips[::-1]) == split[::-1], "the order of the clips is of no account"
+
+
+@pytest.mark.parametrize(
+    ("count", "splits"), [(1, ["train"]), (2, ["train", "val"]), (3, ["test", "train", "val"])]
+)
+def test_few_identities_still_fill_the_splits(count, splits):
+    clips = with_splits([SourceClip(Path(f"{k}.mp4"), f"p{k}") for k in range(count)])
+    assert sorted(str(clip.split) for clip in clips) == splits
