@@ -68,27 +68,31 @@ def test_pictures_of_another_shape_are_refused():
         FaceRegionL1().update(video(size=8), video(), boxes(WHOLE))
 
 
-def test_flicker_ignores_a_constant_error_and_sees_a_trembling_one():
-    truth = video(frames=5)
-    tremble = 0.1 * torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0])[None, :, None, None, None]
+def test_flicker_is_1_for_a_constant_error_and_more_for_a_trembling_one():
+    truth = torch.linspace(-0.5, 0.5, 6)[None, :, None, None, None].expand(1, 6, 3, 8, 8)
+    tremble = 0.3 * torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])[None, :, None, None, None]
     constant, trembling = Flicker(), Flicker()
     constant.update(truth + 0.1, truth)
     trembling.update(truth + tremble, truth)
-    assert constant.compute().item() == pytest.approx(0.0, abs=1e-6)
-    assert trembling.compute().item() == pytest.approx(0.1)
+    assert constant.compute().item() == pytest.approx(1.0)
+    # Steps of 0.2 become 0.6 - 0.2 and 0.6 + 0.2 in turn: three of the first kind, two of the second.
+    assert trembling.compute().item() == pytest.approx((3 * 0.4 + 2 * 0.8) / 5 / 0.2)
 
 
-def test_flicker_of_a_frozen_picture_is_the_truths_own_motion():
+def test_flicker_of_a_frozen_picture_is_0_and_of_half_the_motion_a_half():
     truth = video(frames=4)
-    metric = Flicker()
-    metric.update(truth[:, :1].expand_as(truth), truth)
-    assert metric.compute().item() == pytest.approx((truth.diff(dim=1).abs().mean() / 2).item())
+    frozen, half = Flicker(), Flicker()
+    frozen.update(truth[:, :1].expand_as(truth), truth)
+    half.update(truth / 2, truth)
+    assert frozen.compute().item() == 0.0
+    assert half.compute().item() == pytest.approx(0.5)
 
 
-def test_flicker_of_a_single_frame_has_no_answer():
+def test_flicker_has_no_answer_for_one_frame_or_a_truth_that_stands_still():
     metric = Flicker()
     metric.update(video(frames=1), video(frames=1))
-    assert metric.compute().isnan()
+    metric.update(video(), video()[:, :1].expand_as(video()))
+    assert metric.per_clip.isnan().tolist() == [True] * 4
 
 
 def test_the_suite_gives_every_clip_its_own_scores_whatever_the_batches():
@@ -117,4 +121,5 @@ def test_the_suite_finds_the_truth_perfect():
     scores = suite.per_clip()
     assert scores["ssim"].tolist() == pytest.approx([1.0, 1.0])
     assert scores["psnr"].isinf().all()
-    assert scores["face_l1"].tolist() == scores["flicker"].tolist() == [0.0, 0.0]
+    assert scores["face_l1"].tolist() == [0.0, 0.0]
+    assert scores["flicker"].tolist() == [1.0, 1.0]
