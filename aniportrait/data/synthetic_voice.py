@@ -155,7 +155,9 @@ def _script(voice: Voice, steps: int, generator: np.random.Generator) -> _Script
     say(_PAUSE, 0.0)
     while total < steps:
         for _ in range(int(generator.integers(3, 9))):
-            stress = float(generator.choice([0.6, 0.8, 1.1], p=[0.3, 0.4, 0.3])) * generator.uniform(0.92, 1.08)
+            stress = float(generator.choice([0.6, 0.8, 1.1], p=[0.3, 0.4, 0.3])) * generator.uniform(
+                0.92, 1.08
+            )
             say(consonants[int(generator.integers(len(consonants)))], stress)
             say(vowels[int(generator.integers(len(vowels)))], stress, float(stress > 0.95))
             if generator.random() < 0.3:
