@@ -1,7 +1,7 @@
 """Our own clips in memory: encoded so that any frame is near a keyframe, decoded no further than needed."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 import av
@@ -29,12 +29,10 @@ def encode_clip(
         crf: x264's quality, lower is better.
         gop: frames from keyframe to keyframe.
     """
-    options = {"crf": str(crf), "preset": "veryfast", "tune": "fastdecode", "threads": "1"}
-    options |= {"g": str(gop), "keyint_min": str(gop), "sc_threshold": "0", "bf": "0"}
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
-        mux_h264(container, _even_only(frames), fps, None, options)
-    return buffer.getvalue()
+    with ClipEncoder(fps, crf, gop) as encoder:
+        for picture in frames:
+            encoder.add(picture)
+    return encoder.video
 
 
 def decode_frames(video: bytes, indices: Sequence[int]) -> np.ndarray:
@@ -76,30 +74,75 @@ def decode_frames(video: bytes, indices: Sequence[int]) -> np.ndarray:
     return np.stack([found[index] for index in indices])
 
 
-def mux_h264(
-    container, frames: Iterable[np.ndarray], fps: float, sound: Sound | None, options: dict[str, str]
-) -> int:
-    """Encode picture and sound side by side, so that a player finds them close together."""
-    rate = Fraction(fps).limit_denominator(1001)
-    video = track = None
-    count = 0
-    for count, picture in enumerate(frames, start=1):
+class ClipEncoder:
+    """`encode_clip` frame by frame: `add` within the `with` block, take `video` after it."""
+
+    def __init__(self, fps: float, crf: int = 18, gop: int = GROUP_OF_PICTURES):
+        options = {"crf": str(crf), "preset": "veryfast", "tune": "fastdecode", "threads": "1"}
+        options |= {"g": str(gop), "keyint_min": str(gop), "sc_threshold": "0", "bf": "0"}
+        self.video = b""
+        self._buffer = io.BytesIO()
+        self._container = av.open(self._buffer, "w", format="mp4")
+        self._film = FilmWriter(self._container, fps, None, options)
+
+    def __enter__(self) -> "ClipEncoder":
+        return self
+
+    def add(self, picture: np.ndarray) -> None:
+        """Append a frame, (h, w, 3) uint8 RGB with even h and w."""
+        if picture.shape[0] % 2 or picture.shape[1] % 2:
+            raise ValueError(f"a clip's frames are {picture.shape[1]}x{picture.shape[0]}: both must be even")
+        self._film.add(picture)
+
+    def __exit__(self, kind, error, traceback) -> None:
+        with self._container:
+            if kind is None:
+                self._film.finish()
+        if kind is None:
+            self.video = self._buffer.getvalue()
+
+
+class FilmWriter:
+    """Encodes picture and sound side by side into a container, so that a player finds them close together.
+
+    Args:
+        container: open for writing.
+        fps: frames per second.
+        sound: cut, or continued with silence, to the length of the picture.
+        options: of x264.
+    """
+
+    def __init__(self, container, fps: float, sound: Sound | None, options: dict[str, str]):
+        self.count = 0
+        self._container, self._sound, self._options = container, sound, options
+        self._rate = Fraction(fps).limit_denominator(1001)
+        self._video: av.VideoStream | None = None
+        self._track: av.AudioStream | None = None
+
+    def add(self, picture: np.ndarray) -> None:
+        """Append a frame, (h, w, 3) uint8 RGB; odd sizes gain a repeated row or column."""
         picture = _even(picture)
-        if video is None:
-            video = _h264_stream(container, rate, picture, options)
-            track = sound.stream_in(container) if sound else None
-        elif picture.shape[:2] != (video.height, video.width):
-            size, first = f"{picture.shape[1]}x{picture.shape[0]}", f"{video.width}x{video.height}"
-            raise ValueError(f"frame {count - 1} is {size}, the first is {first}")
-        container.mux(video.encode(_bt601(picture, count - 1, rate)))
-        if sound and track:
-            container.mux(sound.encode_until(track, count / float(rate)))
-    if video is None:
-        raise ValueError("a video needs at least one frame, there is none")
-    container.mux(video.encode(None))
-    if sound and track:
-        container.mux(sound.flush(track))
-    return count
+        if self._video is None:
+            self._video = _h264_stream(self._container, self._rate, picture, self._options)
+            self._track = self._sound.stream_in(self._container) if self._sound else None
+        if picture.shape[:2] != (self._video.height, self._video.width):
+            size, first = (
+                f"{picture.shape[1]}x{picture.shape[0]}",
+                f"{self._video.width}x{self._video.height}",
+            )
+            raise ValueError(f"frame {self.count} is {size}, the first is {first}")
+        self._container.mux(self._video.encode(_bt601(picture, self.count, self._rate)))
+        self.count += 1
+        if self._sound and self._track:
+            self._container.mux(self._sound.encode_until(self._track, self.count / float(self._rate)))
+
+    def finish(self) -> None:
+        """Write what the encoders still hold."""
+        if self._video is None:
+            raise ValueError("a video needs at least one frame, there is none")
+        self._container.mux(self._video.encode(None))
+        if self._sound and self._track:
+            self._container.mux(self._sound.flush(self._track))
 
 
 def _h264_stream(container, rate: Fraction, picture: np.ndarray, options: dict[str, str]) -> av.VideoStream:
@@ -128,13 +171,6 @@ def _even(picture: np.ndarray) -> np.ndarray:
     if height % 2 or width % 2:
         picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     return picture
-
-
-def _even_only(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    for picture in frames:
-        if picture.shape[0] % 2 or picture.shape[1] % 2:
-            raise ValueError(f"a clip's frames are {picture.shape[1]}x{picture.shape[0]}: both must be even")
-        yield picture
 
 
 def _rgb(frame: av.VideoFrame) -> np.ndarray:

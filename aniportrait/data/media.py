@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.error import EOFError as EndOfFile
 
-from aniportrait.data.clip_codec import decode_frames, encode_clip, mux_h264
+from aniportrait.data.clip_codec import FilmWriter, decode_frames, encode_clip
 from aniportrait.data.sound import (
     MediaError,
     NoAudioError,
@@ -151,11 +151,14 @@ def write_video(
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            count = mux_h264(container, frames, fps, sound, {"crf": str(crf), "preset": "medium"})
+            film = FilmWriter(container, fps, sound, {"crf": str(crf), "preset": "medium"})
+            for picture in frames:
+                film.add(picture)
+            film.finish()
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    return count
+    return film.count
 
 
 def _video_stream(container, path: str | Path) -> av.VideoStream:

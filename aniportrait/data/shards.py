@@ -61,12 +61,14 @@ class ShardIndex:
         folder: where the shards lie.
         fps: frames per second of every sample.
         image_size: side of every (square) picture, pixels.
+        fingerprint: of what the data set was made from.
     """
 
     folder: Path
     fps: float
     image_size: int
     samples: tuple[ShardEntry, ...]
+    fingerprint: str = ""
 
     @staticmethod
     def load(folder: str | Path) -> "ShardIndex":
@@ -78,7 +80,8 @@ class ShardIndex:
             if content["format"] != FORMAT:
                 raise ShardError(f"{path} has format {content['format']}, this version reads format {FORMAT}")
             entries = tuple(_entry(item) for item in content["samples"])
-            return ShardIndex(Path(folder), float(content["fps"]), int(content["image_size"]), entries)
+            fps, image_size = float(content["fps"]), int(content["image_size"])
+            return ShardIndex(Path(folder), fps, image_size, entries, content.get("fingerprint", ""))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ShardError(f"{path} is not an index of shards: {type(error).__name__} {error}") from error
 
@@ -96,15 +99,23 @@ class ShardWriter:
     Args:
         folder: created if need be.
         fps, image_size: of every sample.
-        clips_per_shard: 100 to 500 for real data sets; at least one shard a loading process keeps reading
-            parallel.
+        clips_per_shard: 100 to 500 for real data sets; with fewer shards copying and streaming get slow.
+        fingerprint: of whatever the data set was made from; stands in the index.
     """
 
-    def __init__(self, folder: str | Path, fps: float, image_size: int, clips_per_shard: int = 100):
+    def __init__(
+        self,
+        folder: str | Path,
+        fps: float,
+        image_size: int,
+        clips_per_shard: int = 100,
+        fingerprint: str = "",
+    ):
         if clips_per_shard < 1:
             raise ValueError(f"clips_per_shard ({clips_per_shard}) must be at least 1")
         self.folder = Path(folder)
         self.fps, self.image_size, self.clips_per_shard = fps, image_size, clips_per_shard
+        self.fingerprint = fingerprint
         self._entries: list[dict] = []
         self._keys: set[str] = set()
         self._shards: list[str] = []
@@ -192,7 +203,8 @@ class ShardWriter:
             os.replace(self._partial(name), self.folder / name)
         for stale in set(self.folder.glob("shard-*.tar")) - {self.folder / name for name in self._shards}:
             stale.unlink()
-        content = {"format": FORMAT, "fps": self.fps, "image_size": self.image_size, "samples": self._entries}
+        content = {"format": FORMAT, "fps": self.fps, "image_size": self.image_size}
+        content |= {"fingerprint": self.fingerprint, "samples": self._entries}
         write_text_atomically(self.folder / INDEX, json.dumps(content, indent=1) + "\n")
 
 

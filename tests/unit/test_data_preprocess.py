@@ -1,0 +1,308 @@
+"""Preparation: what is kept, what is dropped and why, and that a kill costs nothing that was finished.
+
+The faces are bright squares: a landmarker that finds bright squares says exactly where they are.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aniportrait.data import preprocess
+from aniportrait.data.clip_codec import decode_frames
+from aniportrait.data.clip_preparation import PreparationSettings, clip_crop
+from aniportrait.data.media import write_video
+from aniportrait.data.neutral import MOUTH, neutral_mesh
+from aniportrait.data.preprocess import NothingKeptError, prepare
+from aniportrait.data.shards import ShardIndex, read_sample
+from aniportrait.data.sources import FolderSource
+from aniportrait.face.landmarks import NoFaceError
+from aniportrait.face.track import FaceTrack
+
+
+class BrightSquareLandmarker:
+    """Finds the box of all pixels above 128; landmarks lie on its border and diagonal."""
+
+    def track(self, frames, fps):
+        boxes = [bright_box(frame) for frame in frames]
+        valid = np.array([box is not None for box in boxes])
+        if not valid.any():
+            raise NoFaceError("no bright square")
+        known = [box if box is not None else (0.0, 0.0, 1.0, 1.0) for box in boxes]
+        corners = np.array(known, np.float32).reshape(-1, 1, 2, 2)
+        along = np.linspace(0, 1, 478, dtype=np.float32)[None, :, None]
+        landmarks = np.concatenate(
+            (
+                corners[:, :, 0] + along * (corners[:, :, 1] - corners[:, :, 0]),
+                np.zeros((len(valid), 478, 1)),
+            ),
+            axis=2,
+        ).astype(np.float32)
+        count = len(valid)
+        return FaceTrack(
+            landmarks,
+            np.zeros((count, 468, 3), np.float32),
+            np.tile(np.eye(4, dtype=np.float32), (count, 1, 1)),
+            np.zeros((count, 52), np.float32),
+            valid,
+        )
+
+
+def bright_box(frame):
+    rows, columns = np.nonzero(frame.mean(axis=2) > 128)
+    if not len(rows):
+        return None
+    height, width = frame.shape[:2]
+    return columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height
+
+
+def face(index=0, width=160, height=120, x=40, y=30, side=70):
+    picture = np.full((height, width, 3), 20, np.uint8)
+    picture[y : y + side, x : x + side] = 220
+    return picture
+
+
+def dark(width=160, height=120):
+    return np.full((height, width, 3), 20, np.uint8)
+
+
+def tone(seconds):
+    return (0.3 * np.sin(np.arange(round(16_000 * seconds)) * 0.2)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _bright_squares(request, monkeypatch):
+    if "shared" in request.keywords:
+        return
+    monkeypatch.setattr(preprocess, "_landmarker", lambda task_file: BrightSquareLandmarker())
+    monkeypatch.setattr(preprocess, "find_task_file", lambda path: Path("unused.task"))
+
+
+def mixed_folder(folder: Path) -> Path:
+    """Clips of every kind that may come."""
+    folder.mkdir()
+    write_video(folder / "a good (1).mp4", [face()] * 30, 25.0, tone(1.2))
+    write_video(folder / "b odd size.mp4", [face(width=161, height=121)] * 48, 30.0)
+    write_video(folder / "c silent.mp4", [face()] * 25, 25.0, np.zeros(16_000, np.float32))
+    write_video(folder / "d no face.mp4", [dark()] * 25, 25.0, tone(1))
+    write_video(folder / "e one frame.mp4", [face()], 25.0)
+    write_video(folder / "f small.mp4", [face(side=20)] * 25, 25.0)
+    write_video(folder / "g half.mp4", [face()] * 12 + [dark()] * 13, 25.0)
+    write_video(folder / "h blinks.mp4", [dark() if k in (5, 6) else face() for k in range(30)], 25.0)
+    noise = np.random.default_rng(0).integers(0, 40, (50, 120, 160, 3), dtype=np.uint8)
+    write_video(folder / "i cut.mp4", np.maximum(noise, face()), 25.0)
+    cut = folder / "i cut.mp4"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
+    (folder / "j text.mp4").write_text("not a video\n" * 50)
+    (folder / "k empty.mp4").touch()
+    return folder
+
+
+def run(folder: Path, out: Path, **options):
+    return prepare(FolderSource(folder), out, image_size=64, workers=0, clips_per_shard=2, **options)
+
+
+def test_good_clips_are_kept_and_bad_ones_dropped_with_their_reason(tmp_path):
+    report = run(mixed_folder(tmp_path / "clips"), tmp_path / "out")
+    assert report == json.loads((tmp_path / "out" / "report.json").read_text())
+    reasons = {Path(drop["clip"]).name[0]: drop["reason"] for drop in report["dropped"]}
+    assert (report["clips"], report["kept"], set(reasons)) == (11, 5, set("defgjk"))
+    assert "no face is seen" in reasons["d"]
+    assert "1 frame (0.04 s), at least 0.5 s are needed" in reasons["e"]
+    assert "20 pixels high (median), at least 64" in reasons["f"]
+    assert "48 % of 25 frames, at least 80 %" in reasons["g"]
+    assert "j text.mp4 is not a video" in reasons["j"]
+    assert "empty" in reasons["k"]
+    notes = {Path(mend["clip"]).name[0]: " ".join(mend["notes"]) for mend in report["mended"]}
+    assert set(notes) == set("chi")
+    assert "silent" in notes["c"]
+    assert "interpolated in 2 of 30" in notes["h"]
+    assert "damaged" in notes["i"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "index.json", "report.json", "shard-000000.tar", "shard-000001.tar", "shard-000002.tar",
+    ]  # fmt: skip
+
+
+def test_a_kept_clip_is_a_square_about_the_face_at_the_constant_rate(tmp_path):
+    run(mixed_folder(tmp_path / "clips"), tmp_path / "out")
+    index = ShardIndex.load(tmp_path / "out")
+    assert (index.fps, index.image_size) == (25.0, 64)
+    good, odd = (read_sample(index.folder, entry) for entry in index.samples[:2])
+    assert good.meta.key == "a-good-1"
+    assert good.meta.source == "a good (1).mp4"
+    assert (good.meta.frames, odd.meta.frames) == (30, 40), "48 frames at 30 fps are 40 at 25"
+    assert good.audio is not None
+    assert len(good.audio) == 30 * 640
+    assert odd.audio is None
+    x0, y0, x1, y1 = good.meta.crop
+    assert x1 - x0 == y1 - y0 == 120, "1.8 x 70 pixels would be 126: shrunk to the picture's height"
+    assert (y0, x0) == (0, 15), "centred on the face sideways"
+    picture = decode_frames(good.video, [7])[0]
+    np.testing.assert_allclose(
+        bright_box(picture), good.track.landmarks[7, [0, -1], :2].reshape(-1), atol=0.02
+    )
+    np.testing.assert_allclose(good.track.landmarks[7, 0, :2], (25 / 120, 30 / 120), atol=0.02)
+
+
+def test_thresholds_are_arguments(tmp_path):
+    folder = mixed_folder(tmp_path / "clips")
+    report = run(folder, tmp_path / "out", min_detection_rate=0.4, min_face_height=10.0, min_seconds=0.0)
+    assert {Path(drop["clip"]).name[0] for drop in report["dropped"]} == set("djk")
+    for options in ({"image_size": 33}, {"fps": 0.0}, {"min_detection_rate": 1.1}, {"margin": -1.0}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            PreparationSettings(**options)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
+    folder = mixed_folder(tmp_path / "clips")
+    run(folder, tmp_path / "whole")
+    seen = []
+    original = preprocess.prepare_clip
+
+    def killed_at_the_fifth(path, *rest):
+        if len(seen) == 4:
+            seen.append("killed")
+            raise KeyboardInterrupt
+        seen.append(path.name)
+        return original(path, *rest)
+
+    monkeypatch.setattr(preprocess, "prepare_clip", killed_at_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, tmp_path / "out")
+    assert not (tmp_path / "out" / "index.json").exists(), "nobody takes it for a data set"
+    run(folder, tmp_path / "out")
+    assert sorted(seen) == sorted([*os.listdir(folder), "killed"]), "no clip twice, none left out"
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_a_second_run_does_nothing_and_a_changed_clip_is_done_again(tmp_path, monkeypatch):
+    folder = mixed_folder(tmp_path / "clips")
+    first = run(folder, tmp_path / "out")
+    calls = []
+    original = preprocess.prepare_clip
+    monkeypatch.setattr(
+        preprocess, "prepare_clip", lambda path, *rest: calls.append(path) or original(path, *rest)
+    )
+    assert run(folder, tmp_path / "out") == first
+    assert not calls
+    write_video(folder / "k empty.mp4", [face()] * 20, 25.0)
+    assert run(folder, tmp_path / "out")["kept"] == first["kept"] + 1
+    assert calls
+
+
+def test_nothing_kept_is_an_error_that_gives_the_reasons(tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    write_video(folder / "dark.mp4", [dark()] * 20, 25.0)
+    (folder / "text.mp4").write_text("no")
+    with pytest.raises(
+        NothingKeptError, match=r"none of 2 clips can be used \(dark\.mp4: no face .*; text\.mp4: "
+    ):
+        run(folder, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["kept"] == 0
+    assert not (tmp_path / "out" / "index.json").exists()
+
+
+def test_an_unexpected_error_drops_the_clip_and_not_the_run(tmp_path, monkeypatch):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in "ab":
+        write_video(folder / f"{name}.mp4", [face()] * 20, 25.0)
+    original = preprocess.prepare_clip
+
+    def broken_for_a(path, *rest):
+        if path.name == "a.mp4":
+            raise RuntimeError("a bug in a library")
+        return original(path, *rest)
+
+    monkeypatch.setattr(preprocess, "prepare_clip", broken_for_a)
+    report = run(folder, tmp_path / "out")
+    assert report["dropped"] == [
+        {"clip": str(folder / "a.mp4"), "reason": "unexpected RuntimeError: a bug in a library"}
+    ]
+
+
+def test_clips_of_one_name_get_different_keys(tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("a b.mp4", "a-b.mp4", "a+b.mov", "ü.mp4"):
+        write_video(folder / name, [face()] * 20, 25.0)
+    run(folder, tmp_path / "out")
+    keys = [entry.key for entry in ShardIndex.load(tmp_path / "out").samples]
+    assert len(set(keys)) == 4
+    assert "clip" in keys
+
+
+def stage_or_die(task):
+    """In a worker: dies of the clip called killer, as from lack of memory."""
+    if task.path.name == "killer.mp4":
+        os._exit(9)
+    preprocess._write_outcome(task.staged, f"seen {task.path.name}")
+
+
+@pytest.mark.slow
+def test_a_clip_that_kills_its_process_is_dropped_and_the_others_go_on(tmp_path, monkeypatch):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("a", "b", "killer", "z"):
+        (folder / f"{name}.mp4").write_bytes(b"x")
+    monkeypatch.setattr(preprocess, "_stage", stage_or_die)
+    with pytest.raises(NothingKeptError):
+        prepare(FolderSource(folder), tmp_path / "out", workers=2)
+    dropped = json.loads((tmp_path / "out" / "report.json").read_text())["dropped"]
+    reasons = {Path(drop["clip"]).stem: drop["reason"] for drop in dropped}
+    assert reasons["killer"].startswith("the process that read it was killed")
+    assert [reasons[name] for name in ("a", "b", "z")] == ["seen a.mp4", "seen b.mp4", "seen z.mp4"]
+
+
+def test_the_square_of_a_clip_holds_every_face_and_stays_inside_if_it_can():
+    def corners(x0, y0, x1, y1):
+        return np.array([[[x0, y0, 0], [x1, y1, 0]]], np.float32)
+
+    moving = np.concatenate((corners(0.1, 0.4, 0.2, 0.6), corners(0.3, 0.4, 0.4, 0.6)))
+    crop = clip_crop(moving, 1000, 500, 0.4)
+    assert (crop.x0, crop.x1) == (0, 500), (
+        "1.8 x 300 pixels would be 540: shrunk to the height, shifted inside"
+    )
+    assert (crop.y0, crop.y1) == (0, 500)
+    tight = clip_crop(corners(0.0, 0.0, 1.0, 1.0), 200, 200, 0.4)
+    assert tight.side == 240, "a face as large as the picture keeps the least margin"
+    assert (tight.x0, tight.y0) == (-20, -20)
+
+
+def test_the_neutral_mesh_is_the_mean_of_the_quietest_valid_frames():
+    activity = np.array([0.5, 0.0, 0.1, 0.9, 0.2] * 4, np.float32)
+    blendshapes = np.zeros((20, 52), np.float32)
+    blendshapes[:, MOUTH[0]] = activity
+    vertices = np.broadcast_to(np.arange(20.0)[:, None, None], (20, 468, 3)).astype(np.float32)
+    valid = np.ones(20, bool)
+    valid[1] = False
+    track = FaceTrack(np.zeros((20, 478, 3)), vertices, np.zeros((20, 4, 4)), blendshapes, valid)
+    np.testing.assert_allclose(neutral_mesh(track), (6 + 11) / 2)
+    with pytest.raises(ValueError, match="no neutral mesh"):
+        neutral_mesh(FaceTrack(track.landmarks, vertices, track.pose_matrix, blendshapes, np.zeros(20, bool)))
+
+
+@pytest.mark.shared
+def test_a_filmed_clip_is_prepared_with_the_landmarker_itself(shared, tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    os.symlink(shared / "data" / "clips" / "grid_bbaf2n.mp4", folder / "grid.mp4")
+    report = prepare(FolderSource(folder), tmp_path / "out", image_size=128, workers=0)
+    assert (report["kept"], report["dropped"], report["mended"]) == (1, [], [])
+    sample = read_sample(tmp_path / "out", ShardIndex.load(tmp_path / "out").samples[0])
+    assert sample.meta.frames == 75
+    assert sample.track.valid.all()
+    assert sample.audio is not None
+    assert len(sample.audio) == 3 * 16_000
+    size = np.ptp(sample.track.landmarks[..., :2], axis=1).max(axis=1)
+    assert ((size > 0.35) & (size < 0.75)).all(), (
+        "Hallo's rule: the face fills half to two thirds of the square"
+    )
+    assert 10 < np.ptp(sample.neutral_vertices[:, 1]) < 25, "a face at rest is 10 to 25 cm high"
