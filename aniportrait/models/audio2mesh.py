@@ -49,17 +49,17 @@ class TemporalHead(nn.Module):
     Args:
         in_width: of the audio features.
         width: channels of the convolutions.
-        layers: blocks, each seeing twice as far as the one before (up to 8 frames).
+        layers: blocks, each seeing twice as far as the one before.
         rank: shapes in the basis.
         dropout: inside every block.
     """
 
     def __init__(
-        self, in_width: int = 128, width: int = 128, layers: int = 4, rank: int = 32, dropout: float = 0.1
+        self, in_width: int = 128, width: int = 128, layers: int = 2, rank: int = 32, dropout: float = 0.1
     ):
         super().__init__()
         self.input = nn.Linear(in_width, width)
-        self.blocks = nn.ModuleList(TemporalBlock(width, 3, 2 ** min(i, 3), dropout) for i in range(layers))
+        self.blocks = nn.ModuleList(TemporalBlock(width, 3, 2**i, dropout) for i in range(layers))
         self.norm = nn.LayerNorm(width)
         self.coefficients = nn.Linear(width, rank)
         self.basis = _zero_initialised(nn.Linear(rank, VERTICES * 3))

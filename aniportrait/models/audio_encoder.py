@@ -100,7 +100,7 @@ class LogMelEncoder(nn.Module):
 
     Args:
         width: of the features.
-        layers: temporal blocks at 100 Hz.
+        layers: temporal blocks at 50 Hz, each seeing twice as far as the one before.
         dropout: inside every block.
         warp: largest stretch of the mel axis, as a fraction.
         shift: largest shift of the mel axis, in bins.
@@ -112,12 +112,12 @@ class LogMelEncoder(nn.Module):
     def __init__(
         self,
         width: int = 128,
-        layers: int = 4,
+        layers: int = 2,
         dropout: float = 0.1,
-        warp: float = 0.1,
-        shift: float = 1.0,
-        mask_bins: int = 6,
-        mask_seconds: float = 0.1,
+        warp: float = 0.05,
+        shift: float = 0.5,
+        mask_bins: int = 3,
+        mask_seconds: float = 0.05,
         noise: float = 0.1,
     ):
         super().__init__()
@@ -125,7 +125,7 @@ class LogMelEncoder(nn.Module):
         self.warp, self.shift, self.noise = warp, shift, noise
         self.mask_bins = mask_bins
         self.mask_steps = round(mask_seconds * SAMPLE_RATE / HOP)
-        self.input = nn.Linear(MEL_BINS, width)
+        self.input = nn.Conv1d(MEL_BINS, width, kernel_size=6, stride=2, padding=2)
         self.blocks = nn.ModuleList(TemporalBlock(width, 5, 2**i, dropout) for i in range(layers))
         self.norm = nn.LayerNorm(width)
 
@@ -134,7 +134,8 @@ class LogMelEncoder(nn.Module):
         mel = normalised_log_mel(audio)
         if self.training:
             mel = self._augmented(mel)
-        hidden = self.input(mel)
+        mel = F.pad(rearrange(mel, "b t c -> b c t"), (0, mel.shape[1] % 2))
+        hidden = rearrange(self.input(mel), "b c t -> b t c")
         for block in self.blocks:
             hidden = block(hidden)
         return at_video_rate(self.norm(hidden), frames)

@@ -24,7 +24,7 @@ class MeshLoss:
     """
 
     lip_weight: float = 1.0
-    velocity_weight: float = 1.0
+    velocity_weight: float = 2.0
 
     def __call__(self, prediction: Tensor, target: Tensor, valid: Tensor) -> dict[str, Tensor]:
         """Args: prediction, target (b, f, 468, 3) cm; valid (b, f). Returns weighted terms to sum."""
