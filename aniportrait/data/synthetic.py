@@ -27,7 +27,7 @@ from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.topology import BLENDSHAPES
 from aniportrait.face.track import FaceTrack
 
-DATASET_HASH = "unfrozen"
+DATASET_HASH = "efb5f31b33d88dd6fa3112b91e196f9fe923bea502e38fa06e427fad7cf05119"
 """`fingerprint` of the default set's first clip of every fourth identity."""
 
 
@@ -71,6 +71,10 @@ class SyntheticTalkers:
             for sample in self._finished(jobs):
                 progress.update()
                 yield sample
+
+    def clip(self, identity: int, clip: int) -> ClipSample:
+        """One clip, drawn and encoded in this process."""
+        return _draw((self, identity, clip))
 
     def undrawn(self, first_clips_only: bool = False, every: int = 1) -> Iterator[ClipSample]:
         """The same clips without pictures (empty video): sound and exact arrays, a tenth of the work.

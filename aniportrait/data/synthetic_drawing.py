@@ -214,7 +214,8 @@ def _looked_up(atlas: np.ndarray, at: np.ndarray) -> np.ndarray:
     rows = -(-count // width) if count else 1
     spots = np.zeros((rows * width, 2), np.float32)
     spots[:count] = at
-    picture = cv2.remap(atlas, *cv2.split(spots.reshape(rows, width, 2)), cv2.INTER_LINEAR)
+    u, v = cv2.split(spots.reshape(rows, width, 2))
+    picture = cv2.remap(atlas, u, v, cv2.INTER_LINEAR)
     return picture.reshape(-1, 3)[:count]
 
 

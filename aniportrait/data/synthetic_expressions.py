@@ -26,7 +26,7 @@ LOWER_LIP = np.array((
 
 _ACROSS = np.linspace(-1, 1, 11)
 _JAW_AXIS = np.array((0.0, 0.5, -3.5))
-_JAW_ANGLE = np.radians(11.5)
+_JAW_ANGLE = np.radians(11.0)
 
 
 def expression_handles(rest: np.ndarray) -> list[dict[int, np.ndarray]]:

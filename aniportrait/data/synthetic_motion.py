@@ -6,7 +6,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from aniportrait.data.synthetic_expressions import EXPRESSIONS
-from aniportrait.data.synthetic_voice import CONTROL_RATE, Utterance
+from aniportrait.data.synthetic_phonemes import CONTROL_RATE
+from aniportrait.data.synthetic_voice import Utterance
 from aniportrait.face.head_pose import rigid_matrix
 
 MOUTH_NOISE = {"jaw": 0.045, "spread": 0.10, "round": 0.04, "raise": 0.08, "drop": 0.08, "smile": 0.07}
@@ -71,7 +72,7 @@ def _spoken(articulation: np.ndarray, stress: np.ndarray) -> np.ndarray:
     """
     jaw, wide, press, tuck, protrude, _ = articulation
     rounded, spread = np.clip(-wide, 0.0, None), np.clip(wide, 0.0, None)
-    opening = np.clip(jaw, 0.0, None) * (0.35 + 0.75 * stress)
+    opening = np.clip(jaw, 0.0, None) * (0.15 + 0.95 * stress)
     shut = 1.0 / (1.0 + np.exp(-(press - 0.55) * 14.0))
     movement = np.zeros((articulation.shape[1], len(EXPRESSIONS)))
     movement[:, _at("jaw")] = (
