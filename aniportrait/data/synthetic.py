@@ -4,7 +4,7 @@ import hashlib
 import multiprocessing
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,6 +30,9 @@ from aniportrait.face.track import FaceTrack
 DATASET_HASH = "efb5f31b33d88dd6fa3112b91e196f9fe923bea502e38fa06e427fad7cf05119"
 """`fingerprint` of the default set's first clip of every fourth identity."""
 
+DRAWING = 1
+"""Counts changes of the pictures that leave the exact arrays, and so DATASET_HASH, as they are."""
+
 
 @dataclass(frozen=True)
 class SyntheticTalkers:
@@ -42,7 +45,7 @@ class SyntheticTalkers:
         seconds: mean length of a clip; single ones differ by up to a tenth.
         image_size: side of the square picture, pixels, even.
         fps: frames per second.
-        workers: processes that draw.
+        workers: processes that draw; with more than one, the calling script needs its `__main__` guard.
     """
 
     seed: int = 0
@@ -63,6 +66,12 @@ class SyntheticTalkers:
             raise ValueError(f"image_size ({self.image_size}) must be even and at least 64")
         if not self.fps > 0:
             raise ValueError(f"fps ({self.fps}) must be positive")
+
+    @property
+    def name(self) -> str:
+        """A folder name that changes with the data: other arguments or another generator, another name."""
+        arguments = {key: value for key, value in asdict(self).items() if key != "workers"}
+        return "synthetic-" + hashlib.sha256(f"{DATASET_HASH} {DRAWING} {arguments}".encode()).hexdigest()[:8]
 
     def clips(self) -> Iterator[ClipSample]:
         """Every clip, drawn and encoded, in order of identity."""

@@ -181,6 +181,12 @@ def test_exact_arrays_are_the_frozen_ones():
     assert fingerprint(SyntheticTalkers().undrawn(first_clips_only=True, every=4)) == DATASET_HASH
 
 
+def test_name_follows_the_data_and_not_the_number_of_workers():
+    default = SyntheticTalkers()
+    assert default.name == replace(default, workers=7).name
+    assert len({default.name, replace(default, seed=1).name, replace(default, image_size=128).name}) == 3
+
+
 def test_fingerprint_sees_a_hundredth_of_a_centimetre(undrawn):
     sample = undrawn[0]
     moved = replace(sample, track=replace(sample.track, vertices=sample.track.vertices + np.float32(0.01)))
