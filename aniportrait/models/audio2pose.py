@@ -222,7 +222,8 @@ class Audio2Pose(nn.Module):
         encoder: (audio (b, n), frames) -> (b, frames, encoder.width).
         identities: styles to choose from.
         width, layers, heads, dropout: of the decoder.
-        reach: frames a frame looks back to.
+        reach: frames a frame looks back to. Well below a training window, or what lies past the window's length
+            was hardly ever seen in training and the motion dies away in a long roll-out.
         leak: part of the pose lost in every frame, unless the decoder says otherwise.
         step_scale: a large step, as a fraction of a large pose (POSE_SCALE).
         teacher_noise: largest disturbance of the past poses in training, as a fraction of a large step. Keep it
@@ -244,7 +245,7 @@ class Audio2Pose(nn.Module):
         layers: int = 4,
         heads: int = 4,
         dropout: float = 0.1,
-        reach: int = 100,
+        reach: int = 25,
         leak: float = 0.02,
         step_scale: float = 0.1,
         teacher_noise: float = 0.01,
