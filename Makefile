@@ -16,7 +16,12 @@ PIP_LOG     := $(VENV)/install.log
 # Without it pyright asks the network for newer versions of itself.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help install system-libraries format lint types test test-slow ci clean
+# The demo: CLIPS=<folder of videos> runs it on real clips, TABLE=<csv> names their identities and splits.
+CLIPS ?=
+TABLE ?=
+DEMO  ?= outputs/demo
+
+.PHONY: help install system-libraries format lint types test test-slow demo ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +50,29 @@ test: $(INSTALLED) ## run the tests that take seconds
 
 test-slow: $(INSTALLED) ## run the tests that take minutes
 	$(PY) -m pytest -m slow
+
+TINY    := model=tiny trainer=cpu logger=csv data=shards 'data.folder="$(DEMO)/shards"' 'export="$(DEMO)/weights"'
+WEIGHTS := 'weights="$(DEMO)/weights"'
+ifeq ($(strip $(CLIPS)),)
+SOURCE := source=synthetic
+else
+SOURCE := source=folder 'source.path="$(CLIPS)"' $(if $(strip $(TABLE)),'source.table="$(TABLE)"')
+endif
+
+# PASSIVE: idle threads sleep instead of spinning, so that two cores are two cores.
+demo: export OMP_WAIT_POLICY := PASSIVE
+demo: $(INSTALLED) ## clips -> shards -> four trainings -> evaluation -> a talking portrait; CLIPS=<folder> for real ones
+	@$(MAKE) --no-print-directory system-libraries
+	rm -rf "$(DEMO)/runs" "$(DEMO)/weights" "$(DEMO)/samples"
+	$(PY) prepare.py $(SOURCE) 'out="$(DEMO)/shards"'
+	$(PY) train.py experiment=audio2mesh $(TINY) 'out="$(DEMO)/runs/1_audio2mesh"'
+	$(PY) train.py experiment=audio2pose $(TINY) 'out="$(DEMO)/runs/2_audio2pose"'
+	$(PY) train.py experiment=stage1_reference $(TINY) 'out="$(DEMO)/runs/3_stage1_reference"'
+	$(PY) train.py experiment=stage2_motion $(TINY) $(WEIGHTS) 'out="$(DEMO)/runs/4_stage2_motion"'
+	$(PY) evaluate.py $(WEIGHTS) data=shards 'data.folder="$(DEMO)/shards"' 'runs="$(DEMO)/runs"' 'out="$(DEMO)"'
+	$(PY) animate.py $(WEIGHTS) 'portrait="$(DEMO)/samples/portrait.png"' 'audio="$(DEMO)/samples/voice.wav"' \
+	    'out="$(DEMO)/animation.mp4"'
+	@printf '\n%s\n%s\n%s\n' "$(DEMO)/animation.mp4" "$(DEMO)/weights/" "$(DEMO)/report.html"
 
 ci: ## what the CI runs: lint, types and test in a fresh environment
 	.ci/run

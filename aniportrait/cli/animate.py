@@ -13,12 +13,13 @@ from aniportrait.cli.networks import load_network
 from aniportrait.cli.pipelines import face_landmarker, portrait_pipeline, sampling_settings
 from aniportrait.data.media import read_video, write_video
 from aniportrait.data.schema import SAMPLE_RATE
-from aniportrait.data.sound import read_audio
+from aniportrait.data.sound import NoAudioError, read_audio
 from aniportrait.face.crop import face_crop
 from aniportrait.face.landmarks import NoFaceError
 from aniportrait.face.track import FaceTrack
 from aniportrait.pipelines.audio_driven import AudioDriven, HeadMotion, PredictedMotion, StillHead
 from aniportrait.pipelines.picture import MEASURE_SIZE, Picture, prepare_picture, read_image
+from aniportrait.pipelines.portrait import SamplingSettings
 from aniportrait.pipelines.reenact import Reenact
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def _speak(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.n
         fps,
     )
     with Progress() as bar:
-        frames = pipeline(picture, audio, sampling_settings(config, weights), bar.report)
+        frames = pipeline(picture, audio, _settings(config, weights), bar.report)
     return frames, fps, audio if config.duration is not None else config.audio
 
 
@@ -75,14 +76,18 @@ def _follow(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.
     driving = _driving_track(config, fps)
     with Progress() as bar:
         frames = Reenact(portrait_pipeline(weights, config))(
-            picture, driving, sampling_settings(config, weights), bar.report
+            picture, driving, _settings(config, weights), bar.report
         )
     return frames, fps, _sound_of(config, len(frames) / fps)
 
 
-def _sound_of(config: DictConfig, seconds: float) -> np.ndarray | None:
-    from aniportrait.data.sound import NoAudioError
+def _settings(config: DictConfig, weights: Weights) -> SamplingSettings:
+    return sampling_settings(
+        weights, config.paths, seed=config.seed, steps=config.steps, guidance_scale=config.guidance_scale
+    )
 
+
+def _sound_of(config: DictConfig, seconds: float) -> np.ndarray | None:
     try:
         return read_audio(config.driving, start=0.0)[: round(seconds * SAMPLE_RATE)]
     except NoAudioError:

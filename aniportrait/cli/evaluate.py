@@ -5,13 +5,19 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from PIL import Image
+from scipy.io import wavfile
 
 from aniportrait.checkpoints.store import Weights, open_weights
 from aniportrait.cli.evaluate_portrait import evaluate_motion, evaluate_stage1
 from aniportrait.cli.evaluate_speech import evaluate_audio2mesh, evaluate_audio2pose
-from aniportrait.data.shards import ShardIndex, write_text_atomically
+from aniportrait.data.clip_codec import decode_frames
+from aniportrait.data.media import write_video
+from aniportrait.data.schema import SAMPLE_RATE
+from aniportrait.data.shards import ShardIndex, read_sample, write_text_atomically
 from aniportrait.evaluation.curves import read_curves
 from aniportrait.evaluation.report import Curves, Part, Table, write_report
 from aniportrait.evaluation.scores import Score
@@ -34,6 +40,7 @@ def evaluate(config: DictConfig) -> None:
     if not index.of_split(config.split):
         raise ValueError(f"{index.folder} holds no clip of split={config.split}")
     out = Path(config.out)
+    write_example(index, config.split, out / "samples")
     parts: list[Part] = []
     for network, evaluation in EVALUATIONS.items():
         if network in weights:
@@ -61,6 +68,24 @@ def evaluate(config: DictConfig) -> None:
         out / "report.html", [*parts, *curves], title="AniPortrait", summary=_summary(weights, index, config)
     )
     log.info("report: %s", page)
+
+
+def write_example(index: ShardIndex, split: str, folder: Path) -> None:
+    """portrait.png, voice.wav and truth.mp4 of the longest clip with sound: something to try animate.py on."""
+    spoken = [entry for entry in index.of_split(split) if entry.has_audio]
+    if not spoken:
+        return
+    sample = read_sample(index.folder, max(spoken, key=lambda entry: entry.frames))
+    frames = decode_frames(sample.video, range(sample.meta.frames))
+    calmest = int(
+        np.argmin(np.linalg.norm(sample.track.vertices - sample.neutral_vertices, axis=-1).mean(axis=-1))
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(frames[calmest]).save(folder / "portrait.png")
+    write_video(folder / "truth.mp4", list(frames), sample.meta.fps, sample.audio)
+    wavfile.write(
+        folder / "voice.wav", SAMPLE_RATE, np.round(np.clip(sample.audio, -1, 1) * 32767).astype(np.int16)
+    )
 
 
 def _index(config: DictConfig) -> ShardIndex:
@@ -101,5 +126,7 @@ def _training_curves(runs: str | None) -> list[Part]:
         for prefix, name in (("loss/", "training loss"), ("val/", "validation")):
             lines = {key.removeprefix(prefix): line for key, line in curves.items() if key.startswith(prefix)}
             if lines:
-                sections.append(Curves(f"{log_file.parents[1].name}: {name}", lines, x_label="step"))
+                smooth = 15 if prefix == "loss/" else 1
+                title = f"{log_file.parents[1].name}: {name}"
+                sections.append(Curves(title, lines, x_label="step", smooth=smooth))
     return [Part("Training", sections)] if sections else []

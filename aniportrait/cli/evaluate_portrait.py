@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from einops import rearrange
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
 
@@ -50,7 +50,7 @@ class Trial:
 def evaluate_stage1(weights: Weights, index: ShardIndex, config: DictConfig) -> Part:
     """Single frames: ours, copying the portrait, ours under other landmarks, the autoencoder's round trip."""
     pipeline = portrait_pipeline(weights, config, motion=False)
-    settings = sampling_settings(_sampling(config), weights)
+    settings = sampling_settings(weights, config.paths, seed=config.seed, steps=config.sampling_steps)
     size = pipeline.image_size
     trials = [_frame_trial(index, entry, config) for entry in index.of_split(config.split)]
     suites = {name: PortraitSuite() for name in ("ours", "copy", "furthest", "next", "floor")}
@@ -92,7 +92,7 @@ def evaluate_motion(weights: Weights, index: ShardIndex, config: DictConfig) -> 
     """Clips: with motion modules and frame by frame; flicker against the truth's."""
     moving = portrait_pipeline(weights, config, motion=True)
     still = portrait_pipeline(weights, config, motion=False)
-    settings = sampling_settings(_sampling(config), weights)
+    settings = sampling_settings(weights, config.paths, seed=config.seed, steps=config.sampling_steps)
     entries = [
         entry for entry in index.of_split(config.split) if entry.frames > moving.windows.context_length
     ]
@@ -224,8 +224,3 @@ def _side_by_side(columns: Sequence[Tensor], path: Path, fps: float) -> Path:
 def _pixels(picture: Tensor) -> np.ndarray:
     """(3, h, w) in [-1, 1] -> (h, w, 3) uint8."""
     return ((picture + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-
-
-def _sampling(config: DictConfig) -> DictConfig:
-    """The evaluation's own number of steps; guidance as the weights' model states."""
-    return OmegaConf.create({"steps": config.sampling_steps, "guidance_scale": None, "seed": config.seed})

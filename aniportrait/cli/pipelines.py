@@ -26,13 +26,20 @@ def portrait_pipeline(
     )
 
 
-def sampling_settings(config: DictConfig, weights: Weights) -> SamplingSettings:
+def sampling_settings(
+    weights: Weights,
+    paths: DictConfig,
+    *,
+    seed: int,
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+) -> SamplingSettings:
     """Steps and guidance as asked for, else as the weights' model states."""
-    own = weights_config(weights, "denoising_unet", config.paths).sampling
+    own = weights_config(weights, "denoising_unet", paths).sampling
     return SamplingSettings(
-        steps=own.steps if config.steps is None else config.steps,
-        guidance_scale=own.guidance_scale if config.guidance_scale is None else config.guidance_scale,
-        seed=config.seed,
+        steps=own.steps if steps is None else steps,
+        guidance_scale=own.guidance_scale if guidance_scale is None else guidance_scale,
+        seed=seed,
     )
 
 

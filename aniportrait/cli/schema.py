@@ -22,6 +22,10 @@ class NetworksConfig:
     pretrained: Any = MISSING
     stage1_required: bool = MISSING
     budgets: Any = MISSING
+    objective: Any = MISSING
+    keep_decoded: bool = MISSING
+    colour_change: float = MISSING
+    frames_per_portrait: int = MISSING
     validation: Any = MISSING
     ema_decay: float = MISSING
     motion_frames: int = MISSING

@@ -44,6 +44,9 @@ def train(config: DictConfig) -> float | None:
     torch.set_float32_matmul_precision("high")
 
     datamodule: LightningDataModule = instantiate(config.datamodule)
+    datamodule.prepare_data()
+    datamodule.setup()
+    _check_identities(config, datamodule)
     module = build_module(config)
     cards = {name: card_of(config, name) for name in states_of(module.networks)}
     trainer: Trainer = instantiate(
@@ -81,6 +84,7 @@ def build_module(config: DictConfig) -> LightningModule:
             open_weights(config.weights).load_into(config.task, network)
         return partial(network, **optimisation)
     networks = build_portrait_networks(config, motion=config.task == "stage2")
+    networks.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if config.weights:
         _load_portrait_weights(networks, config)
     else:
@@ -147,6 +151,14 @@ def _checkpoint(resume: str | None) -> str | None:
     if not file.is_file():
         raise FileNotFoundError(f"resume={resume} names no checkpoint: {file} does not exist")
     return str(file)
+
+
+def _check_identities(config: DictConfig, datamodule: LightningDataModule) -> None:
+    known = len(datamodule.identities)
+    if config.task == "audio2pose" and known > config.identities:
+        raise ValueError(
+            f"identities ({config.identities}) must be at least the training identities ({known})"
+        )
 
 
 def _trainable(module: LightningModule) -> int:

@@ -249,7 +249,9 @@ class PortraitData(ShardData):
         frames: frames of an item: 1 for stage 1, the motion window for stage 2; shorter clips are left out.
         strides: steps between frames to choose from, with equal chance.
         min_reference_gap: frames between the portrait and every frame of the item, if the clip is long enough.
-        cache_bytes: how much compressed video and landmarks each process keeps in memory.
+        cache_bytes: how much video and landmarks each process keeps in memory.
+        keep_decoded: keep pictures decoded and resized, landmarks drawn, rather than compressed video.
+        colour_change: 0 to 1, how much the colours of training items are changed, frames and portrait alike.
     """
 
     def __init__(
@@ -265,6 +267,8 @@ class PortraitData(ShardData):
         build: DataSetBuilder | None = None,
         max_bad: int = 10,
         cache_bytes: int = GIB // 2,
+        keep_decoded: bool = False,
+        colour_change: float = 0.0,
     ):
         super().__init__(folder, batch_size, num_workers, seed, build, max_bad)
         if frames < 1 or not strides or min(strides) < 1 or min_reference_gap < 0 or image_size < 8:
@@ -274,10 +278,20 @@ class PortraitData(ShardData):
             )
         self.image_size, self.frames, self.strides = image_size, frames, tuple(int(step) for step in strides)
         self.min_reference_gap, self.cache_bytes = min_reference_gap, cache_bytes
+        if not 0 <= colour_change <= 1:
+            raise ValueError(f"colour_change ({colour_change}) must be from 0 to 1")
+        self.keep_decoded, self.colour_change = keep_decoded, colour_change
 
     def _windows(self) -> PortraitWindows:
         return PortraitWindows(
-            self.folder, self.image_size, self.frames, self.strides, self.min_reference_gap, self.cache_bytes
+            self.folder,
+            self.image_size,
+            self.frames,
+            self.strides,
+            self.min_reference_gap,
+            self.cache_bytes,
+            self.keep_decoded,
+            self.colour_change,
         )
 
     def _suits(self, entry: ShardEntry) -> bool:

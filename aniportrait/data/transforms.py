@@ -42,6 +42,25 @@ def middle_window(valid: np.ndarray, count: int) -> np.ndarray:
     return int(candidates[np.argmin(np.abs(candidates - (len(valid) - count) / 2))]) + offsets
 
 
+def recoloured(pictures: np.ndarray, strength: float, generator: np.random.Generator) -> np.ndarray:
+    """The same change of colours for all pictures of an item, portrait included: what a face looks like can then
+    be known from its portrait alone, not from having seen the person before.
+
+    Args:
+        pictures: (n, h, w, 3) uint8.
+        strength: 0 changes nothing; at 1 the colour channels change places, each is scaled by 0.6 to 1.2 and shifted
+            by up to 0.15 of the full range; in between, places change with this probability.
+    """
+    if strength == 0:
+        return pictures
+    places = generator.permutation(3) if generator.random() < strength else np.arange(3)
+    scale = 1 + strength * generator.uniform(-0.4, 0.2, 3)
+    shift = 255 * strength * generator.uniform(-0.15, 0.15, 3)
+    # A lookup per channel: 256 values are cheaper to change than every pixel. Contrast scales about mid-grey.
+    table = np.clip((np.arange(256)[:, None] - 127.5) * scale + 127.5 + shift, 0, 255).astype(np.uint8)
+    return np.stack([table[pictures[..., place], channel] for channel, place in enumerate(places)], axis=-1)
+
+
 def random_reference(valid: np.ndarray, frames: np.ndarray, gap: int, generator: np.random.Generator) -> int:
     """A valid frame at least `gap` frames away from every one of `frames`; the farthest if there is none."""
     candidates = np.flatnonzero(valid) if valid.any() else np.arange(len(valid))

@@ -24,6 +24,7 @@ from aniportrait.data.transforms import (
     padded,
     random_reference,
     random_window,
+    recoloured,
     resized,
     to_signed_unit,
 )
@@ -159,6 +160,9 @@ class PortraitWindows:
         min_reference_gap: frames that lie at least between the portrait and every frame of the item, where
             the clip is long enough.
         cache_bytes: how much of what was read is kept in memory, in each process.
+        keep_decoded: keep clips decoded, resized and drawn rather than compressed: for small pictures, of which a
+            whole data set fits.
+        colour_change: strength of `recoloured` on random items.
     """
 
     def __init__(
@@ -169,9 +173,12 @@ class PortraitWindows:
         strides: Sequence[int],
         min_reference_gap: int,
         cache_bytes: int,
+        keep_decoded: bool = False,
+        colour_change: float = 0.0,
     ):
         self.folder, self.image_size, self.frames = folder, image_size, frames
         self.strides, self.min_reference_gap = tuple(strides), min_reference_gap
+        self.keep_decoded, self.colour_change = keep_decoded, colour_change
         self._cache = ClipCache(cache_bytes)
 
     def random(self, entry: ShardEntry, generator: np.random.Generator) -> PortraitItem:
@@ -179,7 +186,10 @@ class PortraitWindows:
         clip = self._clip(entry)
         frames = random_window(clip["valid"], self.frames, self.strides, generator)
         reference = random_reference(clip["valid"], frames, self.min_reference_gap, generator)
-        return self._item(entry, clip, frames, reference)
+        item = self._item(entry, clip, frames, reference)
+        pictures = np.concatenate((item.frames, item.reference_image))
+        pictures = recoloured(pictures, self.colour_change, generator)
+        return item._replace(frames=pictures[:-1], reference_image=pictures[-1:])
 
     def fixed(self, entry: ShardEntry, number: int = 0) -> PortraitItem:
         """The window in the clip's middle, and the portrait farthest from it."""
@@ -209,10 +219,11 @@ class PortraitWindows:
         self, entry: ShardEntry, clip: dict[str, Any], frames: np.ndarray, reference: int
     ) -> PortraitItem:
         wanted = [*frames.tolist(), reference]
-        decoded = _readable(entry, lambda: decode_frames(clip[VIDEO], wanted))
-        pictures = resized(decoded, self.image_size)
         landmarks = clip["landmarks"][wanted]
-        drawn = np.stack([draw_pose_image(points, self.image_size, self.image_size) for points in landmarks])
+        if self.keep_decoded:
+            pictures, drawn = clip["pictures"][wanted], clip["drawn"][wanted]
+        else:
+            pictures, drawn = self._pictures(entry, clip[VIDEO], wanted), self._drawn(landmarks)
         return PortraitItem(
             frames=pictures[:-1],
             pose_image=drawn[:-1],
@@ -228,7 +239,17 @@ class PortraitWindows:
     def _read(self, entry: ShardEntry) -> dict[str, Any]:
         clip = decode_arrays(read_member(self.folder, entry, ARRAYS), ("landmarks", "valid"))
         _check_lengths(entry, clip, ("landmarks", "valid"))
-        return clip | {VIDEO: read_member(self.folder, entry, VIDEO)}
+        video = read_member(self.folder, entry, VIDEO)
+        if not self.keep_decoded:
+            return clip | {VIDEO: video}
+        pictures = self._pictures(entry, video, range(entry.frames))
+        return clip | {"pictures": pictures, "drawn": self._drawn(clip["landmarks"])}
+
+    def _pictures(self, entry: ShardEntry, video: bytes, wanted: Sequence[int]) -> np.ndarray:
+        return resized(_readable(entry, lambda: decode_frames(video, wanted)), self.image_size)
+
+    def _drawn(self, landmarks: np.ndarray) -> np.ndarray:
+        return np.stack([draw_pose_image(points, self.image_size, self.image_size) for points in landmarks])
 
 
 def _readable(entry: ShardEntry, read: Callable[[], Any]) -> Any:

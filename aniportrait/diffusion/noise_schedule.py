@@ -3,7 +3,7 @@
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
-PREDICTION_TYPES = ("v_prediction", "epsilon")
+PREDICTION_TYPES = ("v_prediction", "sample", "epsilon")
 
 
 def build_scheduler(
@@ -21,7 +21,8 @@ def build_scheduler(
     Args:
         beta_start, beta_end: noise added at the first and the last timestep.
         beta_schedule: "linear", "scaled_linear" or "squaredcos_cap_v2".
-        prediction_type: what the denoiser predicts, "v_prediction" or "epsilon".
+        prediction_type: what the denoiser predicts: "v_prediction", "epsilon", or "sample" for the clean latents
+            themselves, which a network narrower than its latents can still say (https://arxiv.org/abs/2511.13720).
         rescale_betas_zero_snr: whether the last timestep has no signal at all.
         num_train_timesteps: number of timesteps.
     """

@@ -68,9 +68,11 @@ def diffusion_loss(
 
 
 def prediction_target(scheduler: DDIMScheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """What a perfect denoiser says: the velocity or the noise, in the shape of the latents."""
+    """What a perfect denoiser says: the velocity, the noise or the clean latents, in the shape of the latents."""
     if scheduler.config["prediction_type"] == "epsilon":
         return noise
+    if scheduler.config["prediction_type"] == "sample":
+        return latents
     return scheduler.get_velocity(latents, noise, timesteps)  # pyright: ignore[reportArgumentType]
 
 

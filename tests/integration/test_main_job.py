@@ -1,0 +1,182 @@
+"""The whole road on four drawn talkers: shards, four trainings, evaluation, a talking portrait, a reenacted one."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from entries import TINY, composed
+from PIL import Image
+from scipy.io import wavfile
+
+from aniportrait.checkpoints.store import open_weights
+from aniportrait.cli.animate import animate
+from aniportrait.cli.evaluate import evaluate
+from aniportrait.cli.train import train
+from aniportrait.data.media import probe, read_audio, read_video
+from aniportrait.data.synthetic import SyntheticTalkers
+
+EXPERIMENTS = ("audio2mesh", "audio2pose", "stage1_reference", "stage2_motion")
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("talkers") / "shards"
+    SyntheticTalkers(identities=4, clips_per_identity=1, seconds=1.0, workers=1).write(folder)
+    return folder
+
+
+def run_training(experiment: str, shards: Path, out: Path, *overrides: str) -> None:
+    settings = [f"experiment={experiment}", *TINY, "data=shards", f"data.folder={shards}", "max_steps=2"]
+    out.mkdir(parents=True, exist_ok=True)
+    with composed("train", *settings, f"out={out}", *overrides, out=out) as config:
+        train(config)
+
+
+@pytest.fixture(scope="session")
+def trained(shards, tmp_path_factory) -> Path:
+    """A folder with a run per experiment and the weights of all in `weights`."""
+    folder = tmp_path_factory.mktemp("trained")
+    for experiment in EXPERIMENTS:
+        extra = [f"weights={folder}/weights"] if experiment == "stage2_motion" else []
+        run_training(experiment, shards, folder / experiment, f"export={folder}/weights", *extra)
+    return folder
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_run_leaves_config_metrics_log_checkpoint_and_weights(trained, experiment):
+    run = trained / experiment
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["steps"] == 2
+    assert any(name.startswith("val/") for name in metrics)
+    for file in ("config.yaml", "csv/metrics.csv", "checkpoints/last.ckpt", "weights/model.json"):
+        assert (run / file).is_file(), file
+
+
+def test_a_run_its_checkpoint_and_its_weights_folder_hold_the_same_weights(trained):
+    run = trained / "audio2mesh"
+    states = [
+        open_weights(path).states["audio2mesh"]
+        for path in (run, run / "weights", run / "checkpoints" / "last.ckpt", trained / "weights")
+    ]
+    for state in states[1:]:
+        assert all(torch.equal(value, state[key]) for key, value in states[0].items())
+
+
+def test_stage_2_trains_the_motion_modules_alone(trained):
+    before, after = open_weights(trained / "stage1_reference"), open_weights(trained / "stage2_motion")
+    for name in ("reference_net", "pose_guider", "denoising_unet"):
+        assert all(torch.equal(value, after.states[name][key]) for key, value in before.states[name].items())
+    assert any(
+        value.abs().max() > 0 for key, value in after.states["motion_module"].items() if "proj_out" in key
+    )
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(shards, tmp_path):
+    run_training("audio2mesh", shards, tmp_path / "whole", "max_steps=4", "budgets.audio2mesh.max_steps=4")
+    halves = [tmp_path / "half", "validation.every=2"]
+    run_training("audio2mesh", shards, halves[0], "max_steps=4", "trainer.max_steps=2")
+    run_training("audio2mesh", shards, tmp_path / "rest", "max_steps=4", f"resume={halves[0]}")
+    whole, rest = (open_weights(tmp_path / name).states["audio2mesh"] for name in ("whole", "rest"))
+    assert all(torch.equal(value, rest[key]) for key, value in whole.items())
+
+
+@pytest.fixture(scope="session")
+def evaluated(trained, shards, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("evaluated")
+    settings = [f"weights={trained}/weights", f"data.folder={shards}", f"out={out}", f"runs={trained}"]
+    with composed(
+        "evaluate", *settings, "sampling_steps=1", "pairs_per_clip=1", "motion_clips=1", out=out
+    ) as config:
+        evaluate(config)
+    return out
+
+
+def test_the_evaluation_scores_every_network_beside_its_baselines(evaluated):
+    scores = json.loads((evaluated / "results.json").read_text())["scores"]
+    assert set(scores) == {"audio2mesh", "audio2pose", "stage 1", "stage 2"}
+    assert {"train-mean mesh", "neutral mesh", "noise floor: what the sound decides"} < set(
+        scores["audio2mesh"]
+    )
+    assert scores["stage 1"]["floor: the autoencoder's round trip"]["face L1"]["value"] < 0.002
+    page = (evaluated / "report.html").read_text()
+    assert all(words in page for words in ("copying the portrait", "lip vertex error", "<svg"))
+
+
+def test_a_portrait_speaks_as_long_as_the_voice_and_with_its_sound(trained, evaluated, tmp_path):
+    rate = 16_000
+    speech = read_audio(evaluated / "samples" / "voice.wav")[: int(0.7 * rate)]
+    voice, out = tmp_path / "a voice (1).wav", tmp_path / "speaking, once.mp4"
+    wavfile.write(voice, rate, (speech * 32767).astype(np.int16))
+    settings = [
+        f"weights={trained}/weights",
+        f'portrait="{evaluated}/samples/portrait.png"',
+        f'audio="{voice}"',
+    ]
+    with composed("animate", *settings, f'out="{out}"', "steps=1") as config:
+        animate(config)
+    frames = list(read_video(out))
+    assert abs(len(frames) - 0.7 * 25) <= 1
+    assert probe(out).fps == 25
+    heard = read_audio(out)[: len(speech)]
+    assert np.corrcoef(heard, speech[: len(heard)])[0, 1] > 0.95
+
+
+def test_a_portrait_follows_a_driving_video(trained, evaluated, tmp_path):
+    out = tmp_path / "reenacted.mp4"
+    settings = [f"weights={trained}/weights", f"portrait={evaluated}/samples/portrait.png", f"out={out}"]
+    driving = f"driving={evaluated}/samples/truth.mp4"
+    with composed("animate", *settings, driving, "steps=1", "duration=0.4") as config:
+        animate(config)
+    assert len(list(read_video(out))) == 10
+
+
+BAD = {
+    "a portrait that is absent": ("portrait=absent.png", "does not exist"),
+    "a portrait without a face": ("portrait={grey}", "no face"),
+    "a portrait that is no picture": ("portrait={text}", "cannot be read as a picture"),
+    "sound that is absent": ("audio=absent.wav", "does not exist"),
+    "sound of no samples": ("audio={empty}", "empty"),
+    "sound that is text": ("audio={text}", "text"),
+    "weights that are absent": ("weights=absent", "does not exist"),
+    "a result that is no video": ("out=result.txt", "must end in"),
+    "no length": ("duration=0", "more than 0"),
+    "an unknown head motion": ("head_pose=nodding", "must be"),
+    "neither sound nor video": ("audio=null", "either"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_to_animate_is_one_clear_sentence(case, trained, evaluated, tmp_path):
+    grey, text, empty = tmp_path / "grey.png", tmp_path / "text.mp4", tmp_path / "empty.wav"
+    Image.new("RGB", (200, 200), (90, 90, 90)).save(grey)
+    text.write_text("no film at all\n" * 50)
+    wavfile.write(empty, 16_000, np.zeros(0, np.int16))
+    override, words = BAD[case]
+    samples, out = evaluated / "samples", tmp_path / "out.mp4"
+    settings = [
+        f"weights={trained}/weights",
+        f"portrait={samples}/portrait.png",
+        f"audio={samples}/voice.wav",
+        f"out={out}",
+    ]
+    override = override.format(grey=grey, text=text, empty=empty)
+    with composed("animate", *settings, override) as config, pytest.raises((ValueError, OSError)) as error:
+        animate(config)
+    assert words in str(error.value)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("driving", ["text", "faceless"])
+def test_a_driving_video_that_cannot_drive_is_one_clear_sentence(driving, trained, evaluated, tmp_path):
+    from aniportrait.data.media import write_video
+
+    file = tmp_path / f"{driving}.mp4"
+    if driving == "text":
+        file.write_text("no film at all\n" * 50)
+    else:
+        write_video(file, [np.full((128, 128, 3), 90, np.uint8)] * 5, 25.0)
+    settings = [f"weights={trained}/weights", f"portrait={evaluated}/samples/portrait.png", f"driving={file}"]
+    with composed("animate", *settings) as config, pytest.raises((ValueError, OSError), match=file.name):
+        animate(config)
