@@ -83,9 +83,8 @@ def write_example(index: ShardIndex, split: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     Image.fromarray(frames[calmest]).save(folder / "portrait.png")
     write_video(folder / "truth.mp4", list(frames), sample.meta.fps, sample.audio)
-    wavfile.write(
-        folder / "voice.wav", SAMPLE_RATE, np.round(np.clip(sample.audio, -1, 1) * 32767).astype(np.int16)
-    )
+    voice = np.zeros(0) if sample.audio is None else sample.audio
+    wavfile.write(folder / "voice.wav", SAMPLE_RATE, np.round(np.clip(voice, -1, 1) * 32767).astype(np.int16))
 
 
 def _index(config: DictConfig) -> ShardIndex:

@@ -131,8 +131,8 @@ def evaluate_motion(weights: Weights, index: ShardIndex, config: DictConfig) -> 
     ]
     length = moving.windows.context_length
     note = (
-        f"{len(trials)} clips of {length} frames. Flicker: difference of successive frames against the truth's; 1 is as "
-        "lively as the truth. Frame by frame, each frame has its own noise."
+        f"{len(trials)} clips of {length} frames. Flicker: difference of successive frames against the truth's; 1 is "
+        "as lively as the truth. Frame by frame, each frame has its own noise."
     )
     sections = [
         Table("stage 2", columns, rows, note),

@@ -60,7 +60,7 @@ def weights_config(weights: Weights, name: str, paths: DictConfig) -> DictConfig
     return config
 
 
-def load_network(weights: Weights, name: str, paths: DictConfig) -> nn.Module:
+def load_network(weights: Weights, name: str, paths: DictConfig) -> Any:
     """Build the network `name` of a weights folder and load it, in eval mode."""
     network = instantiate(weights_config(weights, name, paths).networks[name])
     weights.load_into(name, network)
@@ -128,9 +128,9 @@ def states_of(networks: nn.Module) -> dict[str, dict[str, torch.Tensor]]:
     """Named state dicts of what a LightningModule holds under `.networks`, motion modules apart."""
     states: dict[str, dict[str, torch.Tensor]] = {}
     for name, network in networks.named_children():
-        if name == "autoencoder":
-            continue
         state = network.state_dict()
+        if name == "autoencoder" or not state:
+            continue
         motion = {key: value for key, value in state.items() if is_motion_key(key)}
         states[name] = {key: value for key, value in state.items() if key not in motion}
         if motion:

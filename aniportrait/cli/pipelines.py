@@ -1,5 +1,7 @@
 """Pipelines wired from a weights folder and an entry's settings."""
 
+from typing import Literal
+
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -43,6 +45,6 @@ def sampling_settings(
     )
 
 
-def face_landmarker(paths: DictConfig, mode: str) -> FaceLandmarker:
+def face_landmarker(paths: DictConfig, mode: Literal["image", "video"]) -> FaceLandmarker:
     """A landmarker with the model file that `paths.face_landmarker` names or that can be found."""
     return FaceLandmarker(paths.face_landmarker, mode)

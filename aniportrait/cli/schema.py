@@ -80,7 +80,7 @@ class EvaluateConfig:
     device: str = "cpu"
     num_workers: int = 0
     pairs_per_clip: int = MISSING
-    sampling_steps: int = MISSING
+    sampling_steps: int | None = None
     motion_clips: int = MISSING
     data: Any = MISSING
     paths: Any = MISSING

@@ -4,13 +4,14 @@ import json
 import logging
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from lightning import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig, OmegaConf
 
@@ -25,10 +26,19 @@ from aniportrait.cli.networks import (
     states_of,
 )
 from aniportrait.cli.requirements import check_requirements
+from aniportrait.data.datamodule import ShardData
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.training.callbacks.model_card import ModelCard
 
 log = logging.getLogger(__name__)
+
+EXPECTED_WARNINGS = (
+    ".*LeafSpec.*",  # inside Lightning
+    ".*in eval mode at the start of training.*",  # the frozen encoders
+    ".*does not have many workers.*",
+    ".*IterableDataset.*__len__.*",  # the training order is endless
+    ".*exists and is not empty.*",  # the run's folder, by intention
+)
 
 
 def train(config: DictConfig) -> float | None:
@@ -37,15 +47,16 @@ def train(config: DictConfig) -> float | None:
     Returns the validation figure that a sweep minimises, if there is one.
     """
     check_requirements(config)
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
     config.run_dir = HydraConfig.get().runtime.output_dir
     run = Path(config.run_dir)
     OmegaConf.save(config, run / "config.yaml", resolve=True)
     seed_everything(config.seed, workers=True, verbose=False)
-    torch.set_float32_matmul_precision("high")
 
-    datamodule: LightningDataModule = instantiate(config.datamodule)
+    datamodule: ShardData = instantiate(config.datamodule)
     datamodule.prepare_data()
-    datamodule.setup()
+    datamodule.setup("fit")
     _check_identities(config, datamodule)
     module = build_module(config)
     cards = {name: card_of(config, name) for name in states_of(module.networks)}
@@ -71,7 +82,7 @@ def train(config: DictConfig) -> float | None:
     return figures.get(config.monitor)
 
 
-def build_module(config: DictConfig) -> LightningModule:
+def build_module(config: DictConfig) -> Any:
     """The LightningModule of `config.task`, its networks loaded with what the config points to."""
     partial = instantiate(config.module)
     optimisation = {
@@ -84,7 +95,10 @@ def build_module(config: DictConfig) -> LightningModule:
             open_weights(config.weights).load_into(config.task, network)
         return partial(network, **optimisation)
     networks = build_portrait_networks(config, motion=config.task == "stage2")
-    networks.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if (
+        config.task == "stage1"
+    ):  # motion modules see five axes, on which torch's channels_last backward crashes
+        networks.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if config.weights:
         _load_portrait_weights(networks, config)
     else:
@@ -153,7 +167,7 @@ def _checkpoint(resume: str | None) -> str | None:
     return str(file)
 
 
-def _check_identities(config: DictConfig, datamodule: LightningDataModule) -> None:
+def _check_identities(config: DictConfig, datamodule: ShardData) -> None:
     known = len(datamodule.identities)
     if config.task == "audio2pose" and known > config.identities:
         raise ValueError(

@@ -73,6 +73,26 @@ class TinyImageEncoder(ClipImageEncoder):
         self.clip.requires_grad_(False).eval()
 
 
+class ThumbnailEncoder(nn.Module):
+    """The portrait's own colours as its token: a thumbnail, flattened. No weights, nothing to learn or to load.
+
+    Args:
+        size: side of the thumbnail; the token is 3 x size x size wide.
+    """
+
+    def __init__(self, size: int = 8):
+        super().__init__()
+        self.size = size
+
+    @property
+    def embed_width(self) -> int:
+        return 3 * self.size**2
+
+    def forward(self, reference_image: Tensor) -> Tensor:
+        """(b, 3, h, w) in [-1, 1] -> (b, 1, 3 x size x size)."""
+        return F.adaptive_avg_pool2d(reference_image, self.size).flatten(1)[:, None]
+
+
 def clip_pixels(images: Tensor, size: int) -> Tensor:
     """Images (b, 3, h, w) in [-1, 1] -> their central squares (b, 3, size, size), in CLIP's range."""
     h, w = images.shape[-2:]

@@ -1,6 +1,6 @@
 """The five networks that turn a portrait and drawn landmarks into frames, and how they condition one another."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
@@ -23,6 +23,11 @@ class Conditions(NamedTuple):
 
 class PortraitNetworks(nn.Module):
     """ReferenceNet, PoseGuider and denoising UNet (trained), autoencoder and image encoder (frozen)."""
+
+    # Any: several classes each, with attributes that nn.Module's type does not know
+    pose_guider: Any
+    autoencoder: Any
+    image_encoder: Any
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """A portrait and a voice -> frames of that person speaking."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ class PredictedMotion:
         smoothing: odd number of frames averaged on SO(3).
     """
 
-    def __init__(self, audio2pose: nn.Module, style: int | None = None, smoothing: int = 5):
+    def __init__(self, audio2pose: Any, style: int | None = None, smoothing: int = 5):
         self.audio2pose = audio2pose
         self.style = style
         self.smoothing = smoothing

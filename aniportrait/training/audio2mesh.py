@@ -37,6 +37,7 @@ class Audio2MeshTraining(LightningModule):
         self.networks = nn.ModuleDict({"audio2mesh": audio2mesh})
         self.loss = loss
         self.metrics = nn.ModuleDict(metrics)
+        self._metrics = metrics
         self._optimizer = optimizer
         self._lr_schedule = lr_schedule
 
@@ -51,7 +52,7 @@ class Audio2MeshTraining(LightningModule):
     def validation_step(self, batch: SpeechBatch, batch_idx: int) -> None:
         offsets = self.networks["audio2mesh"](batch.audio, batch.vertices.shape[1])
         prediction = batch.neutral_vertices[:, None] + offsets
-        for name, metric in self.metrics.items():
+        for name, metric in self._metrics.items():
             metric.update(prediction, batch.vertices, batch.valid)
             self.log(f"val/{name}", metric, batch_size=len(prediction), prog_bar=True)
 

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from aniportrait.data.schema import PortraitBatch
 from aniportrait.diffusion.objective import DiffusionTerms, diffusion_loss
+from aniportrait.evaluation.face_l1 import inside
 from aniportrait.models.portrait_networks import Conditions, PortraitNetworks
 
 
@@ -53,6 +54,7 @@ class ObjectiveSettings:
     condition_dropout: float
     noise_offset: float
     snr_gamma: float
+    face_weight: float
 
     def without_dropout(self) -> "ObjectiveSettings":
         return replace(self, condition_dropout=0.0)
@@ -79,14 +81,23 @@ def portrait_loss(
             keep if settings.condition_dropout else None,
         )
 
+    latents = networks.encode(batch.frames)
     return diffusion_loss(
         denoiser,
-        networks.encode(batch.frames),
+        latents,
         scheduler=scheduler,
         generator=generator,
         noise_offset=settings.noise_offset,
         snr_gamma=settings.snr_gamma,
+        weight=face_weights(batch.face_box, latents.shape[-2], latents.shape[-1], settings.face_weight),
     )
+
+
+def face_weights(face_box: Tensor, height: int, width: int, weight: float) -> Tensor | None:
+    """(b, f, 4) boxes in [0, 1] -> (b, f, 1, h, w): `weight` inside the box, 1 elsewhere; None for a weight of 1."""
+    if weight == 1.0:
+        return None
+    return 1.0 + (weight - 1.0) * inside(face_box, height, width)[:, :, None].float()
 
 
 def validation_generator(module: LightningModule, seed: int, batch_index: int) -> Generator:

@@ -30,8 +30,11 @@ class Stage1(LightningModule):
         lr_schedule: optimizer -> schedule, stepped once per step.
         condition_dropout: share of samples whose portrait is hidden, for classifier-free guidance.
         noise_offset, snr_gamma: see `diffusion_loss`.
+        face_weight: of errors inside the landmarks' box, against 1 elsewhere.
         seed: of noise, timesteps and dropout, together with step and rank.
     """
+
+    networks: PortraitNetworks
 
     def __init__(
         self,
@@ -42,12 +45,13 @@ class Stage1(LightningModule):
         condition_dropout: float = 0.1,
         noise_offset: float = 0.05,
         snr_gamma: float = 5.0,
+        face_weight: float = 1.0,
         seed: int = 42,
     ):
         super().__init__()
         self.networks = networks
         self.scheduler = scheduler
-        self.settings = ObjectiveSettings(condition_dropout, noise_offset, snr_gamma)
+        self.settings = ObjectiveSettings(condition_dropout, noise_offset, snr_gamma, face_weight)
         self.seed = seed
         self._optimizer = optimizer
         self._lr_schedule = lr_schedule

@@ -1,6 +1,8 @@
 """The whole road on four drawn talkers: shards, four trainings, evaluation, a talking portrait, a reenacted one."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,10 @@ from scipy.io import wavfile
 from aniportrait.checkpoints.store import open_weights
 from aniportrait.cli.animate import animate
 from aniportrait.cli.evaluate import evaluate
-from aniportrait.cli.train import train
 from aniportrait.data.media import probe, read_audio, read_video
 from aniportrait.data.synthetic import SyntheticTalkers
 
+ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ("audio2mesh", "audio2pose", "stage1_reference", "stage2_motion")
 
 
@@ -29,9 +31,9 @@ def shards(tmp_path_factory) -> Path:
 
 def run_training(experiment: str, shards: Path, out: Path, *overrides: str) -> None:
     settings = [f"experiment={experiment}", *TINY, "data=shards", f"data.folder={shards}", "max_steps=2"]
-    out.mkdir(parents=True, exist_ok=True)
-    with composed("train", *settings, f"out={out}", *overrides, out=out) as config:
-        train(config)
+    command = [sys.executable, str(ROOT / "train.py"), *settings, f"out={out}", *overrides]
+    finished = subprocess.run(command, cwd=shards, capture_output=True, text=True, timeout=300)
+    assert finished.returncode == 0, finished.stderr
 
 
 @pytest.fixture(scope="session")
@@ -74,10 +76,9 @@ def test_stage_2_trains_the_motion_modules_alone(trained):
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(shards, tmp_path):
-    run_training("audio2mesh", shards, tmp_path / "whole", "max_steps=4", "budgets.audio2mesh.max_steps=4")
-    halves = [tmp_path / "half", "validation.every=2"]
-    run_training("audio2mesh", shards, halves[0], "max_steps=4", "trainer.max_steps=2")
-    run_training("audio2mesh", shards, tmp_path / "rest", "max_steps=4", f"resume={halves[0]}")
+    run_training("audio2mesh", shards, tmp_path / "whole", "max_steps=4")
+    run_training("audio2mesh", shards, tmp_path / "half", "max_steps=4", "trainer.max_steps=2")
+    run_training("audio2mesh", shards, tmp_path / "rest", "max_steps=4", f"resume={tmp_path}/half")
     whole, rest = (open_weights(tmp_path / name).states["audio2mesh"] for name in ("whole", "rest"))
     assert all(torch.equal(value, rest[key]) for key, value in whole.items())
 

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 EXPERIMENTS = ("audio2mesh", "audio2pose", "stage1_reference", "stage2_motion")
 PARTS = {
     "sd15": ("SDVae", "ClipImageEncoder", "Wav2Vec2Encoder", "v_prediction"),
-    "tiny": ("SpaceToDepth", "TinyImageEncoder", "LogMelEncoder", "sample"),
+    "tiny": ("SpaceToDepth", "ThumbnailEncoder", "LogMelEncoder", "sample"),
 }
 
 

@@ -1,6 +1,7 @@
 """A look at what the denoiser has learned: portrait, landmarks, sample and truth of the first validation batch."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,13 +46,14 @@ class SampleFrames(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if batch_idx == 0:
-            self._batch = PortraitBatch(*(field[: self.clips] for field in batch))
+            self._batch = first_clips(batch, self.clips)
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._batch is None:
             return
-        networks, batch = pl_module.networks, self._batch
+        networks: Any = pl_module.networks
+        batch = self._batch
         frames = self._sampled(networks, pl_module.scheduler, batch)
         error = FaceRegionL1()
         error.update(frames.cpu(), batch.frames.cpu(), batch.face_box.cpu())
@@ -70,7 +72,7 @@ class SampleFrames(Callback):
             pose_features=conditions.pose_features,
             image_embeds=conditions.image_embeds,
             reference_features=conditions.reference_features,
-            latent_shape=latents.shape,
+            latent_shape=tuple(latents.shape),  # pyright: ignore[reportArgumentType]
             steps=self.steps,
             generator=Generator(latents.device).manual_seed(self.seed),
         )
@@ -79,11 +81,17 @@ class SampleFrames(Callback):
     def _show(self, trainer: Trainer, grid: np.ndarray) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(grid).save(self.folder / f"step_{trainer.global_step:06d}.png")
+        logger: Any
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
                 logger.log_image("val/samples", [grid], step=trainer.global_step)
             elif hasattr(getattr(logger, "experiment", None), "add_image"):
                 logger.experiment.add_image("val/samples", grid, trainer.global_step, dataformats="HWC")
+
+
+def first_clips(batch: PortraitBatch, count: int) -> PortraitBatch:
+    """The first `count` clips of a batch."""
+    return batch._make(field[:count] for field in batch)
 
 
 def _grid(batch: PortraitBatch, frames: torch.Tensor) -> np.ndarray:
