@@ -13,7 +13,7 @@ from aniportrait.face.head_pose import rigid_matrix
 MOUTH_NOISE = {"jaw": 0.045, "spread": 0.10, "round": 0.04, "raise": 0.08, "drop": 0.08, "smile": 0.07}
 """Standard deviation of what the mouth does that the sound does not say, in full movements."""
 
-HEAD_TURN = (20.0, 12.0, 10.0)
+HEAD_TURN = (26.0, 15.0, 14.0)
 """Degrees of yaw, pitch and roll that the head stays within."""
 
 _NECK = np.array((0.0, -6.0, -5.0))
@@ -140,7 +140,7 @@ def _head(emphasis: np.ndarray, fps: float, generator: np.random.Generator) -> n
     slow, quick = _wander(frames, fps, 0.55, 3, generator), _wander(frames, fps, 0.22, 3, generator)
     sway = _wander(frames, fps, 0.60, 3, generator)
     resting = generator.normal(0.0, (6.0, 3.0, 2.5))  # yaw, pitch, roll of this clip
-    yaw, pitch, roll = (resting + slow * (7.0, 3.6, 3.2) + quick * (1.2, 1.0, 0.7)).T
+    yaw, pitch, roll = (resting + slow * (15.0, 6.5, 7.0) + quick * (1.2, 1.0, 0.7)).T
     pitch = pitch - 9.0 * emphasis * generator.uniform(0.6, 1.2)
     roll = roll + 3.5 * emphasis * generator.uniform(-1.0, 1.0)
     limited = [
@@ -148,7 +148,7 @@ def _head(emphasis: np.ndarray, fps: float, generator: np.random.Generator) -> n
     ]
     turn = rigid_matrix(np.stack([limited[1], limited[0], limited[2], *(np.zeros((3, frames)))], axis=1))
     move = np.tile(np.eye(4), (frames, 1, 1))
-    move[:, :3, 3] = _NECK + sway * (0.55, 0.40, 0.70) + generator.normal(0.0, (0.7, 0.5, 0.0))
+    move[:, :3, 3] = _NECK + sway * (1.30, 0.90, 1.00) + generator.normal(0.0, (0.7, 0.5, 0.0))
     back = np.eye(4)
     back[:3, 3] = -_NECK
     return move @ turn @ back
