@@ -27,7 +27,7 @@ from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.topology import BLENDSHAPES
 from aniportrait.face.track import FaceTrack
 
-DATASET_HASH = "efb5f31b33d88dd6fa3112b91e196f9fe923bea502e38fa06e427fad7cf05119"
+DATASET_HASH = "3f1bd4c5cca27d8f9f41ff78536f396bba840b809eaee21cfd30472eb35253f7"
 """`fingerprint` of the default set's first clip of every fourth identity."""
 
 DRAWING = 1
