@@ -80,7 +80,9 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(shards, tmp
     run_training("audio2mesh", shards, tmp_path / "whole", "max_steps=4", "validation.every=2", KEEP_ALL)
     middle = tmp_path / "step_000002.ckpt"
     (tmp_path / "whole" / "checkpoints" / middle.name).rename(middle)
-    run_training("audio2mesh", shards, tmp_path / "rest", "max_steps=4", "validation.every=2", f"resume={middle}")
+    run_training(
+        "audio2mesh", shards, tmp_path / "rest", "max_steps=4", "validation.every=2", f"resume={middle}"
+    )
     whole, rest = (open_weights(tmp_path / name).states["audio2mesh"] for name in ("whole", "rest"))
     assert all(torch.equal(value, rest[key]) for key, value in whole.items())
 

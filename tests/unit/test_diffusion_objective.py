@@ -110,10 +110,20 @@ def test_epsilon_and_velocity_are_what_the_scheduler_says():
     ("settings", "message"),
     [
         ({"beta_schedule": "cosine"}, "beta_schedule 'cosine' must be one of linear, scaled_linear"),
-        ({"prediction_type": "sample"}, "prediction_type 'sample' must be one of v_prediction, epsilon"),
+        (
+            {"prediction_type": "score"},
+            "prediction_type 'score' must be one of v_prediction, sample, epsilon",
+        ),
         ({"prediction_type": "epsilon"}, "rescale_betas_zero_snr needs prediction_type v_prediction"),
     ],
 )
 def test_schedules_that_cannot_be_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         build_scheduler(**settings)
+
+
+def test_a_denoiser_that_says_the_clean_latents_has_no_loss():
+    scheduler = build_scheduler(prediction_type="sample")
+    latents = torch.randn(2, 1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    loss, _ = diffusion_loss(lambda noisy, timesteps: latents, latents, scheduler=scheduler)
+    assert loss == 0

@@ -7,7 +7,7 @@ from diffusers import AutoencoderKL
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from aniportrait.models.autoencoder import SDVae, SpaceToDepth, Taef2
-from aniportrait.models.image_encoder import ClipImageEncoder, TinyImageEncoder, clip_pixels
+from aniportrait.models.image_encoder import ClipImageEncoder, ThumbnailEncoder, TinyImageEncoder, clip_pixels
 
 
 def pictures(n=2, h=32, w=48):
@@ -140,3 +140,10 @@ def test_taef2_is_as_good_as_its_authors_say(shared, side, decibels):
     assert latents.shape == (1, 32, side // 8, side // 8)
     error = float((autoencoder.decode(latents) - image).square().mean()) / 4
     assert -10 * np.log10(error) == pytest.approx(decibels, abs=1)
+
+
+def test_a_thumbnail_of_one_colour_is_that_colour():
+    colour = torch.tensor([0.5, -0.25, 1.0])
+    token = ThumbnailEncoder(4)(colour[None, :, None, None].expand(2, 3, 32, 48))
+    assert token.shape == (2, 1, ThumbnailEncoder(4).embed_width)
+    assert torch.allclose(token[0, 0].unflatten(0, (3, 16)), colour[:, None].expand(3, 16))

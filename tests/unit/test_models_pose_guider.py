@@ -96,3 +96,14 @@ def test_what_cannot_be_guided_is_refused():
         ReferenceAwarePoseGuider(CHANNELS, width=6, attention_heads=4)
     with pytest.raises(ValueError, match="60x64 must have sides that 8 divides"):
         reference_aware()(torch.zeros(1, 1, 3, 60, 64), torch.zeros(1, 3, 60, 64))
+
+
+def test_moved_landmarks_change_what_the_guider_says_by_more_than_a_tenth():
+    guider = ReferenceAwarePoseGuider((32, 64), width=16)
+    for scale in guider.scales:
+        torch.nn.init.normal_(scale.project.weight, generator=torch.Generator().manual_seed(0))
+    canvas = torch.full((1, 2, 3, 64, 64), -1.0)
+    canvas[:, 0, 1, 20:22, 10:50] = 0.5  # the same few lines, elsewhere: nearly all of both pictures is black
+    canvas[:, 1, 1, 40:42, 10:50] = 0.5
+    first = guider(canvas, canvas[:, 0])[0][0]
+    assert (first[0] - first[1]).abs().mean() > 0.1 * first.abs().mean()
