@@ -37,6 +37,10 @@ def evaluate(config: DictConfig) -> None:
     """Score, then write out/results.json and out/report.html."""
     weights = open_weights(config.weights)
     index = _index(config)
+    if config.split is None:
+        config.split = "test" if index.of_split("test") else "val"
+        if config.split == "val":
+            log.warning("%s has no test clips: the val clips are scored", index.folder)
     if not index.of_split(config.split):
         raise ValueError(f"{index.folder} holds no clip of split={config.split}")
     out = Path(config.out)

@@ -75,7 +75,7 @@ class EvaluateConfig:
     weights: str = MISSING
     runs: str | None = None
     out: str = MISSING
-    split: str = "test"
+    split: str | None = None
     seed: int = 42
     device: str = "cpu"
     num_workers: int = 0

@@ -79,7 +79,8 @@ def prediction_target(scheduler: DDIMScheduler, latents: Tensor, noise: Tensor, 
 def min_snr_weights(scheduler: DDIMScheduler, timesteps: Tensor, gamma: float) -> Tensor:
     """Min-SNR weights (b,) of timesteps (b,) (https://arxiv.org/abs/2303.09556).
 
-    In the form AniPortrait published: for velocities min(snr + 1, gamma) / (snr + 1), one on both sides. For clean latents it is min(snr, gamma).
+    In the form AniPortrait published: for velocities min(snr + 1, gamma) / (snr + 1), one on both sides. For clean
+    latents it is min(snr, gamma).
     """
     snr = compute_snr(scheduler, timesteps)
     if scheduler.config["prediction_type"] == "sample":
