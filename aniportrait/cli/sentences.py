@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from hydra.errors import InstantiationException
+
 
 def one_sentence_errors(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Wrap an entry: ValueError and OSError (raised on purpose, with a sentence) go to stderr, exit code 2.
@@ -17,10 +19,11 @@ def one_sentence_errors(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def wrapped(config: Any) -> Any:
         try:
             return run(config)
-        except (ValueError, OSError) as error:
-            if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        except (ValueError, OSError, InstantiationException) as error:
+            said = error.__cause__ if isinstance(error, InstantiationException) else error
+            if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(said, ValueError | OSError):
                 raise
-            sys.stderr.write(f"error: {sentence_of(error)}\n")
+            sys.stderr.write(f"error: {sentence_of(said)}\n")
             sys.exit(2)
 
     return wrapped

@@ -60,3 +60,18 @@ def test_clips_that_are_all_bad_are_named_and_exit_code_is_2(tmp_path):
     assert finished.returncode == 2, finished.stderr
     assert "letter.mp4" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_a_number_that_cannot_be_is_one_sentence_too(tmp_path):
+    words = (
+        "experiment=audio2mesh",
+        "model=tiny",
+        "trainer=cpu",
+        "data=synthetic",
+        "logger=csv",
+        "batch_size=0",
+    )
+    finished = run("train.py", *words, cwd=tmp_path)
+    assert finished.returncode == 2, finished.stderr
+    assert "batch_size (0)" in finished.stderr
+    assert len(finished.stderr.strip().splitlines()) == 1
