@@ -20,6 +20,8 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 CLIPS ?=
 TABLE ?=
 DEMO  ?= outputs/demo
+# About four minutes on two cores; the config's own default takes one.
+STAGE1_STEPS ?= 420
 
 .PHONY: help install system-libraries format lint types test test-slow demo ci clean
 
@@ -67,7 +69,7 @@ demo: $(INSTALLED) ## clips -> shards -> four trainings -> evaluation -> a talki
 	$(PY) prepare.py $(SOURCE) 'out="$(DEMO)/shards"'
 	$(PY) train.py experiment=audio2mesh $(TINY) 'out="$(DEMO)/runs/1_audio2mesh"'
 	$(PY) train.py experiment=audio2pose $(TINY) 'out="$(DEMO)/runs/2_audio2pose"'
-	$(PY) train.py experiment=stage1_reference $(TINY) 'out="$(DEMO)/runs/3_stage1_reference"'
+	$(PY) train.py experiment=stage1_reference $(TINY) max_steps=$(STAGE1_STEPS) 'out="$(DEMO)/runs/3_stage1_reference"'
 	$(PY) train.py experiment=stage2_motion $(TINY) $(WEIGHTS) 'out="$(DEMO)/runs/4_stage2_motion"'
 	$(PY) evaluate.py $(WEIGHTS) data=shards 'data.folder="$(DEMO)/shards"' 'runs="$(DEMO)/runs"' 'out="$(DEMO)"'
 	$(PY) animate.py $(WEIGHTS) 'portrait="$(DEMO)/samples/portrait.png"' 'audio="$(DEMO)/samples/voice.wav"' \
