@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,8 @@ def _rows(table: Table) -> dict[str, dict[str, Any]]:
 def _cell(cell: Score | float | str | None) -> Any:
     if not isinstance(cell, Score):
         return cell
-    return {"value": cell.value, "scored": cell.scored, "given": cell.given, "interval": cell.interval}
+    value = cell.value if math.isfinite(cell.value) else None  # json knows no infinity
+    return {"value": value, "scored": cell.scored, "given": cell.given, "interval": cell.interval}
 
 
 def _training_curves(runs: str | None) -> list[Part]:
