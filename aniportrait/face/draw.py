@@ -26,6 +26,26 @@ def draw_pose_image(points: np.ndarray, width: int, height: int, *, forehead: bo
     Returns:
         (height, width, 3) uint8, channels in the order the networks see.
     """
+    image = np.zeros((CANVAS, CANVAS, 3), dtype=np.uint8)
+    _draw(image, points, forehead)
+    return image if (width, height) == (CANVAS, CANVAS) else cv2.resize(image, (width, height))
+
+
+def draw_pose_images(points: np.ndarray, size: int) -> np.ndarray:
+    """`draw_pose_image` for many: (f, n, 2 or more) -> (f, size, size, 3), without an allocation for each."""
+    images = np.zeros((len(points), size, size, 3), dtype=np.uint8)
+    canvas = np.zeros((CANVAS, CANVAS, 3), dtype=np.uint8)
+    for image, face in zip(images, points, strict=True):
+        if size == CANVAS:
+            _draw(image, face, forehead=False)
+        else:
+            canvas[:] = 0
+            _draw(canvas, face, forehead=False)
+            cv2.resize(canvas, (size, size), dst=image)
+    return images
+
+
+def _draw(image: np.ndarray, points: np.ndarray, forehead: bool) -> None:
     if points.ndim != 2 or points.shape[0] < VERTICES or points.shape[1] < 2:
         raise ValueError(f"points {points.shape} must have the shape (n >= {VERTICES}, 2 or more)")
     edges, colours = (_CLOSED_EDGES, _CLOSED_COLOURS) if forehead else (EDGES, _COLOURS)
@@ -33,10 +53,6 @@ def draw_pose_image(points: np.ndarray, width: int, height: int, *, forehead: bo
     with np.errstate(invalid="ignore"):
         drawn = ((ends >= 0.0) & (ends <= 1.0)).all(axis=(1, 2))
         pixels = np.minimum(np.floor(ends * CANVAS), CANVAS - 1).astype(np.int32).tolist()
-    image = np.zeros((CANVAS, CANVAS, 3), dtype=np.uint8)
-    for edge in np.flatnonzero(drawn):
+    for edge in np.flatnonzero(drawn).tolist():
         start, end = pixels[edge]
         cv2.line(image, start, end, colours[edge], THICKNESS)
-    if (width, height) == (CANVAS, CANVAS):
-        return image
-    return cv2.resize(image, (width, height))

@@ -65,17 +65,26 @@ class PortraitNetworks(nn.Module):
         return rearrange(frames, "(b f) c h w -> b f c h w", b=latents.shape[0]).clamp(-1, 1)
 
     def conditions(
-        self, reference_image: Tensor, reference_pose_image: Tensor, pose_image: Tensor
+        self,
+        reference_image: Tensor,
+        reference_pose_image: Tensor,
+        pose_image: Tensor,
+        reference_latents: Tensor | None = None,
+        image_embeds: Tensor | None = None,
     ) -> Conditions:
         """Everything that does not depend on noise or time, computed once.
 
         Args:
             reference_image: (b, 3, h, w) in [-1, 1]; reference_pose_image likewise.
             pose_image: (b, f, 3, h, w) in [-1, 1].
+            reference_latents: (b, c, h/8, w/8) of the reference image, where they are known; image_embeds (b, 1, d)
+                likewise. It is not looked at then.
         """
-        image_embeds = self.image_embeds(reference_image)
-        with torch.no_grad():
-            reference_latents = self.autoencoder.encode(reference_image)
+        if image_embeds is None:
+            image_embeds = self.image_embeds(reference_image)
+        if reference_latents is None:
+            with torch.no_grad():
+                reference_latents = self.autoencoder.encode(reference_image)
         return Conditions(
             reference_features=self.reference_net(reference_latents, image_embeds),
             image_embeds=image_embeds,
