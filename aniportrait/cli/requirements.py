@@ -1,8 +1,12 @@
 """What a training needs on disk, checked before anything is built."""
 
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+
+from aniportrait.data.mixture import weights_of
+from aniportrait.data.transport import is_local
 
 WHERE = {
     "autoencoder.path": "https://huggingface.co/stabilityai/sd-vae-ft-mse",
@@ -37,11 +41,14 @@ def check_requirements(config: DictConfig) -> None:
         missing.append(
             "stage-1 weights (setting weights=, from a run of `python train.py experiment=stage1_reference`)"
         )
-    if config.data.build is None and not (Path(config.data.folder) / "index.json").is_file():
-        missing.append(
-            f"shards in {config.data.folder} (setting data.folder, from "
+    if config.data.build is None:
+        data: Any = OmegaConf.to_container(config.data, resolve=True)
+        missing += [
+            f"shards in {folder} (setting data.folder, from "
             "`python prepare.py source=folder source.path=DIR out=DIR`; or data=synthetic)"
-        )
+            for folder in weights_of(data["folder"])
+            if is_local(folder) and not (Path(folder) / "index.json").is_file()
+        ]
     if missing:
         raise FileNotFoundError(f"{config.name} cannot start, missing: " + "; ".join(missing))
 

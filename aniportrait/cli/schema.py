@@ -112,6 +112,14 @@ class PrepareConfig:
 
     source: Any = MISSING
     out: str = MISSING
+    step: str = "clips"
+    data: Any = MISSING
+    autoencoder: Any = MISSING
+    image_encoder: Any = MISSING
+    latent_channels: int = MISSING
+    image_embed_width: int = MISSING
+    encoding: Any = MISSING
+    show: Any = MISSING
     fps: float = 25.0
     image_size: int = MISSING
     workers: int | None = None

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aniportrait.checkpoints.pretrained import load_motion_module, load_sd_unet
 from aniportrait.checkpoints.store import CHECKPOINT_CARD, FORMAT, open_weights, save_weights
+from aniportrait.cli.encoders import encoder_name
 from aniportrait.cli.networks import (
     PORTRAIT,
     build_portrait_networks,
@@ -26,7 +27,7 @@ from aniportrait.cli.networks import (
     states_of,
 )
 from aniportrait.cli.requirements import check_requirements
-from aniportrait.data.datamodule import ShardData
+from aniportrait.data.datamodule import PortraitData, ShardData
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.training.callbacks.model_card import ModelCard
 
@@ -59,6 +60,9 @@ def train(config: DictConfig) -> float | None:
     datamodule.setup("fit")
     _check_identities(config, datamodule)
     module = build_module(config)
+    if isinstance(datamodule, PortraitData):
+        networks: PortraitNetworks = module.networks
+        datamodule.encoders = encoder_name(networks.autoencoder), encoder_name(networks.image_encoder)
     cards = {name: card_of(config, name) for name in states_of(module.networks)}
     trainer: Trainer = instantiate(
         config.trainer, logger=_loggers(config, run), callbacks=_callbacks(config, cards)

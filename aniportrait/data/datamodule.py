@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from aniportrait.data.augmentation import Augmentation
 from aniportrait.data.latents import Latents, LatentsOrigin
+from aniportrait.data.mixture import weights_of
 from aniportrait.data.order import SampleOrder
 from aniportrait.data.portrait_windows import PortraitWindows
 from aniportrait.data.schema import PortraitBatch
@@ -229,24 +230,6 @@ class ShardData(LightningDataModule):
     @property
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer is not None else 1
-
-
-def weights_of(folder: Location | Sequence[Mapping[str, Any]]) -> dict[Location, float]:
-    """Folder -> weight, of the setting `data.folder`: one data set, or several with `folder` and `weight` each."""
-    if isinstance(folder, str | Path):
-        return {folder: 1.0}
-    weights: dict[Location, float] = {}
-    for part in folder:
-        if not isinstance(part, Mapping) or set(part) != {"folder", "weight"}:
-            raise ValueError(f"data.folders: {part} must be of the form {{folder: DIR, weight: NUMBER}}")
-        if part["folder"] in weights or not part["weight"] > 0:
-            raise ValueError(
-                f"data.folders: {part['folder']} must occur once, and its weight ({part['weight']}) be positive"
-            )
-        weights[part["folder"]] = float(part["weight"])
-    if not weights:
-        raise ValueError("data.folders must name at least one data set")
-    return weights
 
 
 def _fresh_processes() -> BaseContext:

@@ -236,7 +236,7 @@ def _encoded(entry: ShardEntry, encode: Encode, size: int, batch_size: int) -> d
         pixels = signed_unit(torch.from_numpy(pictures).permute(0, 3, 1, 2))
         parts.append(encode(pixels))
     columns = zip((LATENTS, EMBEDS), zip(*parts, strict=True), strict=True)
-    arrays = {name: torch.cat(column).float().cpu().numpy().astype(np.float16) for name, column in columns}
+    arrays = {name: torch.cat(column).half().cpu().numpy() for name, column in columns}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ValueError(f"the {name} of {entry.key} do not fit into float16")

@@ -85,7 +85,7 @@ class Remote:
             if size is None and not offset
             else {"start": offset, "end": None if size is None else offset + size}
         )
-        data = self._patiently(lambda: files.cat_file(path, **span), name)
+        data = self._patiently(lambda: files.cat_file(path, **span), name, WAITS)
         if size is not None and len(data) > size:
             raise TransportError(
                 f"{self.url} sends whole files where parts are asked for: download the shards, or read them "
@@ -93,7 +93,7 @@ class Remote:
             )
         return data
 
-    def _patiently(self, read: Callable[[], bytes], name: str, waits: tuple[float, ...] = WAITS) -> bytes:
+    def _patiently(self, read: Callable[[], bytes], name: str, waits: tuple[float, ...]) -> bytes:
         try:
             return read()
         except FileNotFoundError as error:
