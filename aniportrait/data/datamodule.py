@@ -11,7 +11,6 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import cv2
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
@@ -24,7 +23,7 @@ from aniportrait.data.portrait_windows import PortraitWindows
 from aniportrait.data.schema import PortraitBatch
 from aniportrait.data.shards import ShardEntry, ShardIndex
 from aniportrait.data.speech_windows import SpeechWindows
-from aniportrait.data.stream import EvaluationList, TrainingStream, Windows
+from aniportrait.data.stream import EvaluationList, TrainingStream, Windows, one_thread
 from aniportrait.data.transforms import signed_unit
 from aniportrait.data.transport import INDEX, Location, is_local
 
@@ -219,7 +218,7 @@ class ShardData(LightningDataModule):
             num_workers=workers,
             persistent_workers=persistent and workers > 0,
             multiprocessing_context=_fresh_processes() if workers else None,
-            worker_init_fn=_one_thread if workers else None,
+            worker_init_fn=one_thread if workers else None,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -241,11 +240,6 @@ def _fresh_processes() -> BaseContext:
         ["aniportrait.data.stream", "aniportrait.data.speech_windows", "aniportrait.data.portrait_windows"]
     )
     return context
-
-
-def _one_thread(worker: int) -> None:
-    """Loading processes are many already; torch sees to its own threads."""
-    cv2.setNumThreads(1)
 
 
 class SpeechData(ShardData):

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
@@ -70,15 +71,16 @@ class TrainingStream(IterableDataset):
 
     def item(self, position: int) -> Any:
         """The item at a position of the order that all ranks share."""
+        tried = 0
         for number in self.order.candidates(position):  # the first one, unless clips are unreadable
-            entry = self.entries[number]
+            entry, tried = self.entries[number], tried + 1
             if not self.damage.known(number):
                 try:
                     generator = np.random.default_rng((self.order.seed, 1, position))
                     return self.windows.random(entry, generator)
                 except ShardError as error:
                     self.damage.count(number, entry, error)
-        raise ShardError(f"none of the clips at position {position} can be read")
+        raise ShardError(f"none of the {tried} clips can be read")
 
 
 class EvaluationList(IterableDataset):
@@ -160,6 +162,11 @@ class Damage:
                 f"more than max_bad ({self.bound}) clips cannot be read, the last: {error}"
             ) from error
         log.warning("clip %s is left out (%d of at most %d): %s", entry.key, len(self), self.bound, error)
+
+
+def one_thread(worker: int) -> None:
+    """What a loading process does first: there are many of them already, and torch sees to its own threads."""
+    cv2.setNumThreads(1)
 
 
 def _worker() -> tuple[int, int]:
