@@ -1,5 +1,7 @@
 """Landmarks -> pose image, pixel for pixel as the original draws it."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 
@@ -9,8 +11,23 @@ CANVAS = 512
 THICKNESS = 2
 
 _COLOURS = [tuple(colour) for colour in EDGE_COLOURS.tolist()]
-_CLOSED_EDGES = np.concatenate((FOREHEAD_EDGES, EDGES))
-_CLOSED_COLOURS = [OVAL_COLOUR] * len(FOREHEAD_EDGES) + _COLOURS
+
+
+def _strokes(edges: np.ndarray, colours: list[tuple[int, ...]]) -> list[tuple[np.ndarray, tuple[int, ...]]]:
+    """Edges that go on from one another in one colour, as chains of points: drawn at once, they cost half."""
+    strokes: list[tuple[list[int], tuple[int, ...]]] = []
+    for (start, end), colour in zip(edges.tolist(), colours, strict=True):
+        if strokes and strokes[-1][1] == colour and strokes[-1][0][-1] == start:
+            strokes[-1][0].append(end)
+        else:
+            strokes.append(([start, end], colour))
+    return [(np.array(chain), colour) for chain, colour in strokes]
+
+
+_STROKES = _strokes(EDGES, _COLOURS)
+_CLOSED_STROKES = _strokes(
+    np.concatenate((FOREHEAD_EDGES, EDGES)), [OVAL_COLOUR] * len(FOREHEAD_EDGES) + _COLOURS
+)
 
 
 def draw_pose_image(points: np.ndarray, width: int, height: int, *, forehead: bool = False) -> np.ndarray:
@@ -48,11 +65,14 @@ def draw_pose_images(points: np.ndarray, size: int) -> np.ndarray:
 def _draw(image: np.ndarray, points: np.ndarray, forehead: bool) -> None:
     if points.ndim != 2 or points.shape[0] < VERTICES or points.shape[1] < 2:
         raise ValueError(f"points {points.shape} must have the shape (n >= {VERTICES}, 2 or more)")
-    edges, colours = (_CLOSED_EDGES, _CLOSED_COLOURS) if forehead else (EDGES, _COLOURS)
-    ends = points[edges, :2].astype(np.float32)  # (e, 2, 2); the original keeps points in float32
+    xy = points[:VERTICES, :2].astype(np.float32)  # the original keeps points in float32
     with np.errstate(invalid="ignore"):
-        drawn = ((ends >= 0.0) & (ends <= 1.0)).all(axis=(1, 2))
-        pixels = np.minimum(np.floor(ends * CANVAS), CANVAS - 1).astype(np.int32).tolist()
-    for edge in np.flatnonzero(drawn).tolist():
-        start, end = pixels[edge]
-        cv2.line(image, start, end, colours[edge], THICKNESS)
+        seen = ((xy >= 0.0) & (xy <= 1.0)).all(axis=1)
+        pixels = np.minimum(np.floor(xy * CANVAS), CANVAS - 1).astype(np.int32)
+    for chain, colour in _CLOSED_STROKES if forehead else _STROKES:
+        if seen[chain].all():
+            cv2.polylines(image, [pixels[chain]], False, colour, THICKNESS)
+            continue
+        for start, end in pairwise(chain.tolist()):
+            if seen[start] and seen[end]:
+                cv2.line(image, pixels[start].tolist(), pixels[end].tolist(), colour, THICKNESS)

@@ -13,18 +13,17 @@ process that does nothing else. Without --shards the clips are drawn talkers.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
+from calibration import calibrate
 
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.portrait_windows import PortraitWindows
@@ -42,44 +41,34 @@ ORIGINAL = 0.245, 0.42
 def main() -> None:
     options = arguments()
     if options.only:
-        sys.stdout.write(json.dumps(measure(options)) + "\n")
+        items = LOADERS[options.only](options)
+        for _ in range(5):
+            next(items)
+        sys.stdout.write(f"{peak_memory()}\n")
         return
     with tempfile.TemporaryDirectory() as scratch:
-        shards = options.shards or drawn_shards(Path(scratch) / "shards", options)
-        folder = Path(scratch) / "frames"
-        write_frames(shards, folder)
-        common = [
-            "--size",
-            options.size,
-            "--frames",
-            options.frames,
-            "--items",
-            options.items,
-            "--shards",
-            shards,
-        ]
-        results = {
-            name: alone([*common, "--folder", folder, "--only", name])
-            for name in ("png and npy", "ours", "ours, float")
-        }
-    report(options, results)
+        options.shards = options.shards or drawn_shards(Path(scratch) / "shards", options)
+        options.folder = Path(scratch) / "frames"
+        write_frames(options.shards, options.folder)
+        report(options, measure(options), {name: peak_alone(name, options) for name in LOADERS})
 
 
-def report(options: argparse.Namespace, results: dict[str, dict[str, float]]) -> None:
+def report(options: argparse.Namespace, seconds: dict[str, float], peaks: dict[str, float]) -> None:
+    unit = calibrate()
     print(
         f"{options.frames} frames and a portrait at {options.size}x{options.size}, strides {STRIDES}, one thread"
     )
-    print(f"{'loader':22s}{'CPU ms per item':>18s}{'C':>8s}{'peak memory':>14s}")
-    for name, row in results.items():
-        label = "ours, float on the CPU" if name == "ours, float" else name
-        milliseconds, peak = f"{1000 * row['seconds']:.1f}", f"{row['peak']:.2f} GB"
-        print(f"{label:22s}{milliseconds:>18s}{row['c']:>8.3f}{peak:>14s}")
-    theirs, ours = results["png and npy"], results["ours"]
-    print(f"cheaper than PNG and npy in this run: {theirs['seconds'] / ours['seconds']:.1f} times")
+    print(f"calibration: {unit:.3f} CPU s")
+    print(f"{'loader':24s}{'CPU ms per item':>16s}{'C':>8s}{'peak memory':>14s}")
+    for name, spent in seconds.items():
+        print(f"{name:24s}{1000 * spent:>16.1f}{spent / unit:>8.3f}{peaks[name]:>11.2f} GB")
+    ours = seconds["ours"]
+    print(f"cheaper than PNG and npy in this run: {seconds['PNG and npy'] / ours:.1f} times")
     if (options.size, options.frames) == (512, 16):
-        print(f"cheaper than the original by C (0.42): {ORIGINAL[1] / ours['c']:.1f} times")
-        seconds = ORIGINAL[0] / ours["seconds"]
-        print(f"cheaper than the original by CPU seconds (0.245, on another machine): {seconds:.1f} times")
+        print(f"cheaper than the original by C (0.42): {ORIGINAL[1] * unit / ours:.1f} times")
+        print(
+            f"cheaper than the original by CPU seconds (0.245, on another machine): {ORIGINAL[0] / ours:.1f} times"
+        )
 
 
 def arguments() -> argparse.Namespace:
@@ -94,25 +83,36 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def alone(words: list) -> dict[str, float]:
-    """A measurement in a process of its own, for its peak memory."""
-    command = [sys.executable, __file__, *map(str, words)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
 def measure(options: argparse.Namespace) -> dict[str, float]:
+    """CPU seconds per item of each loader, their items in turn: what else the machine does is then alike for all."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    items = LOADERS[options.only](options)
-    next(items)
-    spent = []
-    for _ in range(options.items):
-        begin = time.process_time()
-        next(items)
-        spent.append(time.process_time() - begin)
-    peak = peak_memory()
-    seconds = float(np.mean(spent))  # the mean: long and short strides both belong to it
-    return {"seconds": seconds, "c": seconds / calibration(), "peak": peak}
+    loaders = {name: loader(options) for name, loader in LOADERS.items()}
+    spent: dict[str, list[float]] = {name: [] for name in loaders}
+    for turn in range(options.items + 1):
+        for name, items in loaders.items():
+            begin = time.process_time()
+            next(items)
+            if turn:  # the first is a warm-up
+                spent[name].append(time.process_time() - begin)
+    # The mean: short and long strides both belong to it.
+    return {name: float(np.mean(seconds)) for name, seconds in spent.items()}
+
+
+def peak_alone(name: str, options: argparse.Namespace) -> float:
+    """GB, in a process that does nothing else."""
+    words = [
+        "--size",
+        options.size,
+        "--frames",
+        options.frames,
+        "--shards",
+        options.shards,
+        "--folder",
+        options.folder,
+    ]
+    command = [sys.executable, __file__, *map(str, words), "--only", name]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def peak_memory() -> float:
@@ -159,7 +159,7 @@ def as_tensor(picture: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(picture).permute(2, 0, 1).contiguous().float().div(255).sub(0.5).div(0.5)
 
 
-LOADERS = {"png and npy": png_items, "ours": our_items, "ours, float": our_float_items}
+LOADERS = {"PNG and npy": png_items, "ours": our_items, "ours, float on the CPU": our_float_items}
 
 
 def suitable(options: argparse.Namespace) -> list:
@@ -187,32 +187,6 @@ def write_frames(shards: Path, folder: Path) -> None:
         for number, (picture, points) in enumerate(zip(pictures, sample.track.landmarks, strict=True)):
             cv2.imwrite(str(clip / f"{number:06d}.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
             np.save(clip / f"{number:06d}.npy", points)
-
-
-def calibration() -> float:
-    """CPU seconds of one thread for fixed work in float32: the unit C. Median of 5 after a warm-up."""
-    generator = torch.Generator().manual_seed(0)
-    matrix = torch.randn(1024, 1024, generator=generator)
-    image, filters = (
-        torch.randn(*shape, generator=generator) for shape in ((4, 128, 32, 32), (128, 128, 3, 3))
-    )
-    tokens = torch.randn(4, 8, 1024, 32, generator=generator)
-    return median_seconds(
-        lambda: (
-            [matrix @ matrix for _ in range(10)],
-            [F.conv2d(image, filters, padding=1) for _ in range(10)],
-            [F.scaled_dot_product_attention(tokens, tokens, tokens) for _ in range(4)],
-        )
-    )
-
-
-def median_seconds(work: Callable[[], object]) -> float:
-    spent = []
-    for _ in range(6):
-        begin = time.process_time()
-        work()
-        spent.append(time.process_time() - begin)
-    return float(np.median(spent[1:]))
 
 
 if __name__ == "__main__":
