@@ -193,8 +193,8 @@ def _frame_by_frame(
 
 @torch.inference_mode()
 def _round_trip(pipeline: PortraitPipeline, frames: Tensor) -> Tensor:
-    networks = pipeline.networks
-    return networks.decode(networks.encode(frames[None].to(pipeline.device)))[0].cpu()
+    autoencoder = pipeline.networks.autoencoder
+    return autoencoder.decode(autoencoder.encode(frames.to(pipeline.device))).clamp(-1, 1).cpu()
 
 
 def _scores(suite: PortraitSuite, *more: str) -> list[Score]:

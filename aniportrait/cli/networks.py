@@ -21,6 +21,7 @@ CHOICES = (
     "mesh_head",
     "pose_guider",
     "noise_schedule",
+    "latent_space",
 )
 """Config groups that decide what a network is; a card names its option of each."""
 
@@ -79,7 +80,10 @@ def load_portrait_networks(weights: Weights, paths: DictConfig, *, motion: bool)
         parts["denoising_unet"] = add_motion(parts["denoising_unet"], with_motion)
         load_motion(parts["denoising_unet"], weights)
     return PortraitNetworks(
-        **parts, autoencoder=instantiate(config.networks.autoencoder), image_encoder=image_encoder
+        **parts,
+        autoencoder=instantiate(config.networks.autoencoder),
+        image_encoder=image_encoder,
+        latent_space=instantiate(config.latent_space),
     ).eval()
 
 
@@ -93,6 +97,7 @@ def build_portrait_networks(config: DictConfig, *, motion: bool) -> PortraitNetw
         denoising_unet=add_motion(denoising_unet, config) if motion else denoising_unet,
         autoencoder=instantiate(nodes.autoencoder),
         image_encoder=instantiate(nodes.image_encoder),
+        latent_space=instantiate(config.latent_space),
     )
 
 

@@ -36,6 +36,7 @@ class NetworksConfig:
     mesh_head: Any = MISSING
     pose_guider: Any = MISSING
     noise_schedule: Any = MISSING
+    latent_space: Any = MISSING
     networks: Any = MISSING
     paths: Any = MISSING
 

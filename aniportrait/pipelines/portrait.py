@@ -94,7 +94,7 @@ class PortraitPipeline:
             generator=Generator(self.device).manual_seed(settings.seed),
             progress=progress,
         )
-        return tensor_to_images(self.networks.decode(latents)[0])
+        return tensor_to_images(self.networks.decode(latents, conditions.reference_latents)[0])
 
     def pose_images(self, points: np.ndarray) -> Tensor:
         """(f, n, 2 or 3) points in [0, 1] -> (f, 3, h, w) drawn landmarks in [-1, 1]."""

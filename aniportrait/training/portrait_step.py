@@ -81,7 +81,7 @@ def portrait_loss(
             keep if settings.condition_dropout else None,
         )
 
-    latents = networks.encode(batch.frames)
+    latents = networks.encode(batch.frames, conditions.reference_latents)
     return diffusion_loss(
         denoiser,
         latents,

@@ -7,8 +7,8 @@ from omegaconf import OmegaConf
 
 EXPERIMENTS = ("audio2mesh", "audio2pose", "stage1_reference", "stage2_motion")
 PARTS = {
-    "sd15": ("SDVae", "ClipImageEncoder", "Wav2Vec2Encoder", "v_prediction"),
-    "tiny": ("SpaceToDepth", "ThumbnailEncoder", "LogMelEncoder", "sample"),
+    "sd15": ("SDVae", "ClipImageEncoder", "Wav2Vec2Encoder", "v_prediction", "AbsoluteLatents"),
+    "tiny": ("SpaceToDepth", "ThumbnailEncoder", "LogMelEncoder", "sample", "PortraitRelativeLatents"),
 }
 
 
@@ -16,11 +16,12 @@ PARTS = {
 @pytest.mark.parametrize("model", PARTS)
 def test_a_model_brings_its_encoders_and_schedule_into_every_experiment(experiment, model):
     with composed("train", f"experiment={experiment}", f"model={model}") as config:
-        autoencoder, image_encoder, audio_encoder, prediction = PARTS[model]
+        autoencoder, image_encoder, audio_encoder, prediction, latent_space = PARTS[model]
         assert config.autoencoder._target_.endswith(autoencoder)
         assert config.image_encoder._target_.endswith(image_encoder)
         assert config.audio_encoder._target_.endswith(audio_encoder)
         assert config.noise_schedule.get("prediction_type", "v_prediction") == prediction
+        assert config.latent_space._target_.endswith(latent_space)
         OmegaConf.resolve(config.networks)
         OmegaConf.resolve(config.module)
 
