@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from golden import Golden
-from torch import Tensor
+from torch import Tensor, nn
 
 from aniportrait.checkpoints.convert import (
     denoising_unet_from_published,
@@ -67,9 +67,16 @@ def denoising_unet(golden: Golden) -> DenoisingUNet:
         motion = config["motion_module_kwargs"]
         _refuse_others(motion, _MOTION_MODULE)
         net = net.with_motion(motion["temporal_position_encoding_max_len"], motion["num_attention_heads"])
+        _norm_motion_in_groups(net, 32)  # the original's, whatever norm_num_groups says; ours follow it
     published = golden.published_weights(denoising_unet_to_published(net.state_dict()))
     net.load_state_dict(denoising_unet_from_published(published))
     return net.eval()
+
+
+def _norm_motion_in_groups(net: nn.Module, groups: int) -> None:
+    for name, module in net.named_modules():
+        if "motion_modules" in name and isinstance(module, nn.GroupNorm):
+            module.num_groups = groups
 
 
 def pose_guider(golden: Golden, statistics: str, attend: bool) -> PublishedPoseGuider:
@@ -116,7 +123,14 @@ def audio2pose(golden: Golden) -> PublishedAudio2Pose:
 
 def _audio_encoder(golden: Golden) -> Wav2Vec2Encoder:
     _refuse_others(golden.config["model"], {"only_last_fetures": True})
-    return Wav2Vec2Encoder(config=golden.config["wav2vec2"])
+    return _EncoderOfNormalisedSound(config=golden.config["wav2vec2"])
+
+
+class _EncoderOfNormalisedSound(Wav2Vec2Encoder):
+    """Fixtures hold sound as the original's network takes it: normalised by whoever calls, or not at all."""
+
+    def forward(self, audio: Tensor, frames: int) -> Tensor:
+        return self.encode(audio, frames)
 
 
 def _as_torch_names(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
