@@ -7,6 +7,7 @@ VENV   ?= .venv
 PYTHON ?= python3.11 python3.12 python3.13 python3 python
 SHARED ?= ../shared
 export SHARED
+FIXTURES ?= $(SHARED)/parity
 
 PY          := $(VENV)/bin/python
 INSTALLED   := $(VENV)/.installed
@@ -23,7 +24,7 @@ DEMO  ?= outputs/demo
 # About four minutes on two cores; the config's own default takes one.
 STAGE1_STEPS ?= 420
 
-.PHONY: help install system-libraries format lint types test test-slow demo ci clean
+.PHONY: help install system-libraries format lint types test test-slow parity demo ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +55,11 @@ test: $(INSTALLED) ## run the tests that take seconds
 
 test-slow: $(INSTALLED) ## run the tests that take minutes
 	$(PY) -m pytest -m slow
+
+# PYTHONPATH: this checkout is compared, whichever one the environment was installed from.
+parity: export PYTHONPATH := $(CURDIR)
+parity: $(INSTALLED) ## compare with golden outputs of the original; FIXTURES=<folder, default $(SHARED)/parity>
+	@$(PY) tests/parity/parity_table.py "$(FIXTURES)"
 
 # Drawn heads turn far from their portraits, and frames made from nothing come out closer to the truth (face L1 0.111 against
 # 0.124 after the same steps). Filmed ones move little, and frames made as differences from the portrait show a face at once.
