@@ -44,17 +44,21 @@ class ImageAttention(AttnProcessor2_0):
             (b * f, 1, c), to be added to every place.
         """
         if image_answers is not None:
-            answer = image_answers[self.name]
-        elif encoder_hidden_states is not None:
-            answer = image_answer(attn, encoder_hidden_states)
-        else:
+            return _of_each_frame(image_answers[self.name], hidden_states)
+        if encoder_hidden_states is None:
             raise ValueError(f"{self.name} attends to an image embedding, and none is given")
-        return answer.repeat_interleave(hidden_states.shape[0] // answer.shape[0], dim=0)
+        # Repeated before it is projected: as cheap, and rounded as the original rounds it.
+        return image_answer(attn, _of_each_frame(encoder_hidden_states, hidden_states))
 
 
 def image_answer(attn: Any, image_embeds: Tensor) -> Tensor:
     """What the attention module `attn` makes of image embeddings (b, 1, d) -> (b, 1, c)."""
     return attn.to_out[1](attn.to_out[0](attn.to_v(image_embeds)))
+
+
+def _of_each_frame(of_clips: Tensor, hidden_states: Tensor) -> Tensor:
+    """(b, 1, d) -> (b * f, 1, d), as many as there are frames in hidden states (b * f, l, c)."""
+    return of_clips.repeat_interleave(hidden_states.shape[0] // of_clips.shape[0], dim=0)
 
 
 class UnreadNorm(nn.LayerNorm):

@@ -1,5 +1,7 @@
 """The attention of a UNet that hears of a portrait: self-attention to its tokens, cross-attention to its embedding."""
 
+from typing import Any
+
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import UNetMotionModel
@@ -28,7 +30,7 @@ def install_portrait_attention(unet: UNet2DConditionModel | UNetMotionModel) -> 
     unet.set_attn_processor(processors)
 
 
-def spatial_blocks(unet: nn.Module) -> dict[str, BasicTransformerBlock]:
+def spatial_blocks(unet: nn.Module) -> dict[str, Any]:
     """Name -> transformer block with spatial attention."""
     return {
         name: module
