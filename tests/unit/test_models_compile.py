@@ -14,7 +14,7 @@ def networks(motion):
     torch.manual_seed(0)
     net, den = ReferenceNet(**SMALL).eval(), DenoisingUNet(**SMALL).eval()
     given = inputs()
-    given["pose_features"] = given["pose_features"][:2] + (torch.randn(2, 3, 24, 4, 4),)
+    given["pose_features"] = (*given["pose_features"][:2], torch.randn(2, 3, 24, 4, 4))
     return net, awake(den.with_motion(16, 4)) if motion else den, given
 
 
