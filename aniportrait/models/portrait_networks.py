@@ -11,17 +11,24 @@ from aniportrait.models.latent_space import AbsoluteLatents, PortraitRelativeLat
 from aniportrait.models.reference_net import ReferenceNet
 
 
-class Conditions(NamedTuple):
-    """What the denoiser is told besides noisy latents and time.
+class Portrait(NamedTuple):
+    """What is known of portraits.
 
-    Shapes: reference_features name -> (b, l, c); image_embeds (b, 1, d); pose_features of (b, f, c, h, w) each;
-    reference_latents (b, c, h, w), which the latent space may count from.
+    Shapes: reference_features name -> (b, l, c); image_embeds (b, 1, d); reference_latents (b, c, h/8, w/8).
     """
 
     reference_features: dict[str, Tensor]
     image_embeds: Tensor
-    pose_features: tuple[Tensor, ...]
     reference_latents: Tensor
+
+
+class Conditions(NamedTuple):
+    """What the denoiser is told besides noisy latents and time: a Portrait, pose_features of (b, f, c, h, w) each."""
+
+    reference_features: dict[str, Tensor]
+    image_embeds: Tensor
+    reference_latents: Tensor
+    pose_features: tuple[Tensor, ...]
 
 
 class PortraitNetworks(nn.Module):
@@ -57,16 +64,15 @@ class PortraitNetworks(nn.Module):
         return self
 
     @torch.no_grad()
-    def encode(self, frames: Tensor, reference_latents: Tensor) -> Tensor:
-        """Frames (b, f, 3, h, w) in [-1, 1], portrait's latents (b, c, h/8, w/8) -> latents (b, f, c, h/8, w/8)."""
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames (b, f, 3, h, w) in [-1, 1] -> the autoencoder's latents (b, f, c, h/8, w/8)."""
         latents = self.autoencoder.encode(rearrange(frames, "b f c h w -> (b f) c h w"))
-        latents = rearrange(latents, "(b f) c h w -> b f c h w", b=frames.shape[0])
-        return self.latent_space.encode(latents, reference_latents)
+        return rearrange(latents, "(b f) c h w -> b f c h w", b=frames.shape[0])
 
     @torch.no_grad()
-    def decode(self, latents: Tensor, reference_latents: Tensor, batch_size: int = 8) -> Tensor:
-        """The inverse of `encode`: frames (b, f, 3, 8h, 8w) in [-1, 1], `batch_size` at a time."""
-        flat = rearrange(self.latent_space.decode(latents, reference_latents), "b f c h w -> (b f) c h w")
+    def decode(self, latents: Tensor, batch_size: int = 8) -> Tensor:
+        """The autoencoder's latents (b, f, c, h, w) -> frames (b, f, 3, 8h, 8w) in [-1, 1], `batch_size` at a time."""
+        flat = rearrange(latents, "b f c h w -> (b f) c h w")
         frames = torch.cat([self.autoencoder.decode(part) for part in flat.split(batch_size)])
         return rearrange(frames, "(b f) c h w -> b f c h w", b=latents.shape[0]).clamp(-1, 1)
 
@@ -79,15 +85,15 @@ class PortraitNetworks(nn.Module):
             reference_image: (b, 3, h, w) in [-1, 1]; reference_pose_image likewise.
             pose_image: (b, f, 3, h, w) in [-1, 1].
         """
+        portrait = self.portrait(reference_image)
+        return Conditions(*portrait, self.pose_guider(pose_image, reference_pose_image))
+
+    def portrait(self, reference_image: Tensor) -> Portrait:
+        """What is known of portraits (b, 3, h, w) in [-1, 1]."""
         image_embeds = self.image_embeds(reference_image)
         with torch.no_grad():
             reference_latents = self.autoencoder.encode(reference_image)
-        return Conditions(
-            reference_features=self.reference_net(reference_latents, image_embeds),
-            image_embeds=image_embeds,
-            pose_features=self.pose_guider(pose_image, reference_pose_image),
-            reference_latents=reference_latents,
-        )
+        return Portrait(self.reference_net(reference_latents, image_embeds), image_embeds, reference_latents)
 
     @torch.no_grad()
     def image_embeds(self, reference_image: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ def portrait_loss(
             keep if settings.condition_dropout else None,
         )
 
-    latents = networks.encode(batch.frames, conditions.reference_latents)
+    latents = networks.latent_space.encode(networks.encode(batch.frames), conditions.reference_latents)
     return diffusion_loss(
         denoiser,
         latents,

@@ -19,10 +19,10 @@ from aniportrait.checkpoints.convert_audio import (
     audio2pose_to_published,
 )
 from aniportrait.models.audio2mesh import Audio2Mesh, PublishedHead
-from aniportrait.models.audio2pose import PublishedAudio2Pose
 from aniportrait.models.audio_encoder import Wav2Vec2Encoder
 from aniportrait.models.denoising_unet import DenoisingUNet
 from aniportrait.models.pose_guider import PublishedPoseGuider
+from aniportrait.models.published_audio2pose import PublishedAudio2Pose
 from aniportrait.models.reference_net import ReferenceNet
 
 _UNET = {

@@ -65,7 +65,7 @@ class SampleFrames(Callback):
 
     def _sampled(self, networks: PortraitNetworks, scheduler, batch: PortraitBatch) -> torch.Tensor:
         conditions = batch_conditions(networks, batch)
-        latents = networks.encode(batch.frames, conditions.reference_latents)
+        latents = networks.encode(batch.frames)
         sampled = sample(
             networks.denoising_unet,
             scheduler,
@@ -76,7 +76,7 @@ class SampleFrames(Callback):
             steps=self.steps,
             generator=Generator(latents.device).manual_seed(self.seed),
         )
-        return networks.decode(sampled, conditions.reference_latents)
+        return networks.decode(networks.latent_space.decode(sampled, conditions.reference_latents))
 
     def _show(self, trainer: Trainer, grid: np.ndarray) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
