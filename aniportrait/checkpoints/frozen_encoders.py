@@ -45,27 +45,26 @@ ENCODERS: Mapping[str, PublishedEncoder] = {
 
 
 def read_encoder(network: str, folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Numbers and tensors of a frozen encoder; WeightsError if it is not of the layout that the numbers describe."""
+    """Arguments of the wrapper and tensors; WeightsError if they are not of the layout that the wrapper builds."""
     row = ENCODERS[network]
     wrapper = row.wrapper(folder)
-    config = dict(getattr(wrapper, row.inner).config.to_dict() if network == "image_encoder" else wrapper.vae.config)
+    config = getattr(wrapper, row.inner).config
+    config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     for key, value in row.fixed.items():
         if config.get(key) != value:
             raise WeightsError(f"{folder} has {key}={config.get(key)}, and {network} is built with {value}")
-    sizes = {key: _plain(config[key]) for key in row.sizes}
+    numbers = {"sizes": {key: _plain(config[key]) for key in row.sizes}}
     with torch.device("meta"):
-        rebuilt = row.wrapper(sizes=sizes)
+        rebuilt = row.wrapper(**numbers)
     state = wrapper.state_dict()
     check_keys(state, rebuilt.state_dict(), f"{network} from {folder}")
-    return sizes, state
+    return numbers, state
 
 
-def write_encoder(
-    folder: Path, network: str, state: Mapping[str, Tensor], sizes: Mapping[str, Any]
-) -> Path:
+def write_encoder(folder: Path, network: str, state: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> Path:
     """Write a frozen encoder of ours as the folder that its library reads."""
     row = ENCODERS[network]
-    wrapper = row.wrapper(sizes=sizes)
+    wrapper = row.wrapper(**numbers)
     load_strictly(wrapper, state, network)
     getattr(wrapper, row.inner).save_pretrained(folder / row.folder)
     return folder / row.folder

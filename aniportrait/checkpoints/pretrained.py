@@ -22,6 +22,7 @@ def load_sd_unet(path: str, reference_net: nn.Module, denoising_unet: nn.Module)
         "pretrained.unet",
         "Stable Diffusion 1.5 (stable-diffusion-v1-5/stable-diffusion-v1-5)",
         subfolder="unet",
+        low_cpu_mem_usage=False,  # the other way needs accelerate, and says so at length
     )
     state = unet.state_dict()
     motion = {key: value for key, value in denoising_unet.state_dict().items() if is_motion_key(key)}

@@ -78,7 +78,9 @@ def _pretrained(path: str | Path) -> Wav2Vec2Model:
         path,
         "audio_encoder.path",
         "facebook/wav2vec2-base-960h (config.json and its weights)",
-        may_lack=("masked_spec_embed",),  # what masked moments become in training; never stored with base-960h
+        may_lack=(
+            "masked_spec_embed",
+        ),  # what masked moments become in training; never stored with base-960h
         may_add=("lm_head.", "project_", "quantizer."),  # heads of speech recognition and of pre-training
     )
 

@@ -45,11 +45,15 @@ class SDVae(nn.Module):
 
     vae: Any  # AutoencoderKL, whose annotations are narrower than what it takes
 
-    def __init__(self, path: str | Path = "stabilityai/sd-vae-ft-mse", sizes: Mapping[str, Any] | None = None):
+    def __init__(
+        self, path: str | Path = "stabilityai/sd-vae-ft-mse", sizes: Mapping[str, Any] | None = None
+    ):
         super().__init__()
         source = "stabilityai/sd-vae-ft-mse from huggingface.co"
         if sizes is None:
-            self.vae = from_folder_or_hub(AutoencoderKL, path, "autoencoder.path", source)
+            self.vae = from_folder_or_hub(
+                AutoencoderKL, path, "autoencoder.path", source, low_cpu_mem_usage=False
+            )
         else:
             self.vae = _sized_vae(sizes)
         self.vae.requires_grad_(False).eval()
@@ -80,7 +84,9 @@ AUTOENCODER_SIZES = (
 def _sized_vae(sizes: Mapping[str, Any]) -> AutoencoderKL:
     unknown = sorted(set(sizes) ^ set(AUTOENCODER_SIZES))
     if unknown:
-        raise ValueError(f"autoencoder.sizes must be {', '.join(AUTOENCODER_SIZES)}; {unknown[0]} is not as it must be")
+        raise ValueError(
+            f"autoencoder.sizes must be {', '.join(AUTOENCODER_SIZES)}; {unknown[0]} is not as it must be"
+        )
     levels = len(sizes["block_out_channels"])
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,

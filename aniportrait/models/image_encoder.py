@@ -74,7 +74,9 @@ CLIP_SIZES = (
 def _sized_clip(sizes: Mapping[str, Any]) -> CLIPVisionModelWithProjection:
     unknown = sorted(set(sizes) ^ set(CLIP_SIZES))
     if unknown:
-        raise ValueError(f"image_encoder.sizes must be {', '.join(CLIP_SIZES)}; {unknown[0]} is not as it must be")
+        raise ValueError(
+            f"image_encoder.sizes must be {', '.join(CLIP_SIZES)}; {unknown[0]} is not as it must be"
+        )
     return CLIPVisionModelWithProjection(CLIPVisionConfig(hidden_act="quick_gelu", **sizes))
 
 

@@ -49,7 +49,9 @@ def from_folder_or_hub(
         )
         raise MissingWeightsError(f"{setting}={path} {place}: {advice}") from error
     problems = [f"missing {key}" for key in report["missing_keys"] if not key.startswith(tuple(may_lack))]
-    problems += [f"unexpected {key}" for key in report["unexpected_keys"] if not key.startswith(tuple(may_add))]
+    problems += [
+        f"unexpected {key}" for key in report["unexpected_keys"] if not key.startswith(tuple(may_add))
+    ]
     problems += [f"another shape {item}" for item in report["mismatched_keys"]]
     if problems:
         more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""

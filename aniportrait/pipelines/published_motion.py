@@ -12,8 +12,8 @@ from aniportrait.face.head_pose import smooth_head_pose_published
 class PublishedMotion:
     """A HeadMotion for the published weights, which know 5 s at a time and turn the head too far.
 
-    Every chunk starts at the reference pose; the average hides the seam. Unlike upstream, sound of any length works, the
-    last frames are not lost, and the seed decides the style.
+    Every chunk starts at the reference pose; the average hides the seam. Unlike upstream, sound of any length
+    works, no frame is lost at the end, and the seed decides the style.
 
     Args:
         audio2pose: the network, in eval mode.
