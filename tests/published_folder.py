@@ -1,7 +1,7 @@
 """A folder of published checkpoints at tiny size, with the original's file names, key names and layout.
 
-The names come from diffusers, transformers and torch, whose modules the original is made of, and from its README; not from
-the tables under test.
+The names come from diffusers, transformers and torch, whose modules the original is made of, and from its README; not
+from the tables under test.
 """
 
 import json
@@ -29,7 +29,9 @@ def write_published_folder(folder: Path, seed: int = 0, dtype: torch.dtype = tor
     folder.mkdir(parents=True)
     unet = sd_unet()
     denoising = {key: value.clone() for key, value in unet.state_dict().items()}
-    reference = {k: v for k, v in sd_unet().state_dict().items() if not k.startswith(("conv_norm_out", "conv_out"))}
+    reference = {
+        k: v for k, v in sd_unet().state_dict().items() if not k.startswith(("conv_norm_out", "conv_out"))
+    }
     files = {
         "denoising_unet.pth": denoising,
         "reference_unet.pth": reference,
@@ -61,7 +63,9 @@ def sd_unet() -> UNet2DConditionModel:
 
 
 def motion_module(layers: int = 1, frames: int = MOTION_FRAMES) -> dict[str, Tensor]:
-    places = [(f"down_blocks.{i}.motion_modules.{j}", c) for i, c in enumerate(CHANNELS) for j in range(layers)]
+    places = [
+        (f"down_blocks.{i}.motion_modules.{j}", c) for i, c in enumerate(CHANNELS) for j in range(layers)
+    ]
     places += [
         (f"up_blocks.{i}.motion_modules.{j}", c)
         for i, c in enumerate(reversed(CHANNELS))
@@ -164,7 +168,10 @@ def write_json(file: Path, content: dict) -> None:
 
 def _wav2vec2() -> dict[str, Tensor]:
     """Under the names of transformers 4.30 and torch 2.0, with which the originals were written."""
-    spelled = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    spelled = {
+        "parametrizations.weight.original0": "weight_g",
+        "parametrizations.weight.original1": "weight_v",
+    }
     state = {}
     for key, value in Wav2Vec2Model(wav2vec2_config()).state_dict().items():
         for ours, theirs in spelled.items():

@@ -61,7 +61,9 @@ def read_encoder(network: str, folder: Path) -> tuple[dict[str, Any], dict[str, 
     return numbers, state
 
 
-def write_encoder(folder: Path, network: str, state: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> Path:
+def write_encoder(
+    folder: Path, network: str, state: Mapping[str, Tensor], numbers: Mapping[str, Any]
+) -> Path:
     """Write a frozen encoder of ours as the folder that its library reads."""
     row = ENCODERS[network]
     wrapper = row.wrapper(**numbers)

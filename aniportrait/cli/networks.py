@@ -183,7 +183,7 @@ def fit_to_weights(config: DictConfig, weights: Weights, names: Iterable[str]) -
         )
     for name in brought:
         set_numbers(node_of(config, name), weights.card(name)["sizes"], f"{weights.source}: {name}")
-    for key in ("fps", "image_size"):
+    for key in ("fps", "image_size") if "denoising_unet" in brought else ("fps",):
         theirs = {weights.card(name)["settings"][key] for name in brought} - {config[key]}
         if theirs:
             log.warning("%s has %s %s, this run %s", weights.source, key, *sorted(theirs), config[key])
