@@ -186,7 +186,7 @@ def checked_sizes(network: str, found: Found, unsaid: Unsaid) -> dict[str, Any]:
     if network == "pose_guider" and {key.split(".")[0] for key in found.state} == MOORE_POSE_GUIDER:
         raise WeightsError(
             f"{found.file} is the PoseGuider of Moore-AnimateAnyone (conv_in, blocks, conv_out), another network than "
-            "AniPortrait's, and cannot be used: import the others with networks=[reference_net,denoising_unet,"
+            "AniPortrait's, and cannot be used: import the others with only=[reference_net,denoising_unet,"
             "motion_module]"
         )
     try:

@@ -51,10 +51,10 @@ def convert(config: DictConfig) -> None:
     """Import `config.published` or export `config.weights` into the new folder `config.out`."""
     if (config.published is None) == (config.weights is None):
         raise ValueError("convert needs either published=FOLDER or weights=FOLDER, one of them")
-    wanted = NETWORKS if config.networks is None else tuple(config.networks)
+    wanted = NETWORKS if config.only is None else tuple(config.only)
     for name in wanted:
         if name not in NETWORKS:
-            raise ValueError(f"networks holds {name}, which must be one of {', '.join(NETWORKS)}")
+            raise ValueError(f"only holds {name}, which must be one of {', '.join(NETWORKS)}")
     with _new_folder(Path(config.out)) as folder:
         if config.published is not None:
             import_published(Path(config.published), folder, wanted, config)

@@ -117,7 +117,7 @@ class ConvertConfig:
     published: str | None = None
     weights: str | None = None
     out: str = MISSING
-    networks: list[str] | None = None
+    only: list[str] | None = None
     image_size: int | None = None
     fps: float = 30.0
     heads: Any = MISSING

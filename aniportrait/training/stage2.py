@@ -25,6 +25,12 @@ class Stage2(Stage1):
         for weight in motion:
             weight.requires_grad_(True)
 
+    def train(self, mode: bool = True) -> "Stage2":
+        """Switch the mode; the frozen PoseGuider stays in eval mode, or its BatchNorm would move with every step."""
+        super().train(mode)
+        self.networks.pose_guider.eval()
+        return self
+
     @torch.no_grad()
     def conditions(self, batch: PortraitBatch) -> Conditions:
         return batch_conditions(self.networks, batch)
