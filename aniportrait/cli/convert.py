@@ -1,6 +1,6 @@
 """python convert.py: a folder of published checkpoints -> a weights folder of ours, and back."""
 
-import json
+import copy
 import logging
 import os
 import shutil
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from aniportrait.checkpoints.frozen_encoders import ENCODERS, read_encoder, write_encoder
 from aniportrait.checkpoints.published import (
     FILES,
+    Found,
     checked_sizes,
     find_published,
     own_positions,
@@ -24,6 +25,7 @@ from aniportrait.checkpoints.published import (
     write_published,
 )
 from aniportrait.checkpoints.published_configs import read_unsaid, write_configs
+from aniportrait.checkpoints.published_sizes import Unsaid
 from aniportrait.checkpoints.store import WeightsError, open_weights, save_weights
 from aniportrait.cli.networks import DECISIVE, card_with, node_of, set_numbers
 
@@ -74,16 +76,7 @@ def import_published(source: Path, folder: Path, wanted: Collection[str], config
         names = ", ".join(name for row in FILES.values() for name in row.names)
         raise WeightsError(f"published={source} holds none of the published files ({names})")
     unsaid, image_size = read_unsaid(source, _given(config))
-    sizes = {name: checked_sizes(name, found[name], unsaid) for name in found}
-    for name, file in found.items():
-        if others := own_positions(file):
-            log.warning(
-                "%s: %d positional encodings such as %s are no sines and cosines; ours are",
-                file.file,
-                len(others),
-                others[0],
-            )
-        log.info("%s: %s, %d tensors, all in place", name, file.file.name, len(file.state))
+    sizes = {name: _checked(name, found[name], unsaid) for name in found}
     base = compose("networks", overrides=[f"{group}={option}" for group, option in PUBLISHED.items()])
     base.fps, base.image_size = config.fps, config.image_size or image_size
     parts = tqdm((*found, *encoders), "writing", unit="network")
@@ -92,7 +85,7 @@ def import_published(source: Path, folder: Path, wanted: Collection[str], config
         if name in encoders:
             sizes[name], state = read_encoder(name, encoders[name])
         else:
-            state = to_ours(name, found[name])
+            state = to_ours(name, found.pop(name))
         save_weights(folder, {name: state}, {name: _card(base, name, sizes[name])})
     _check_together(sizes)
     _say_what_is_missing(source, [name for name in wanted if name not in sizes])
@@ -144,9 +137,23 @@ def _given(config: DictConfig) -> dict[str, int]:
     return {k: v for k, v in (numbers | {"norm_num_groups": config.norm_num_groups}).items() if v is not None}
 
 
+def _checked(name: str, found: Found, unsaid: Unsaid) -> dict[str, Any]:
+    sizes = checked_sizes(name, found, unsaid)
+    log.info("%s: %s, %d tensors, all in place", name, found.file.name, len(found.state))
+    if others := own_positions(found):
+        log.warning(
+            "%s holds %d positional encodings (%s, ...) that are not the sines and cosines we compute in their place",
+            found.file,
+            len(others),
+            others[0],
+        )
+    return sizes
+
+
 def _card(base: DictConfig, name: str, sizes: Mapping[str, Any]) -> dict[str, Any]:
-    config = OmegaConf.create(OmegaConf.to_container(base, resolve=True))
-    set_numbers(node_of(config, name), json.loads(json.dumps(sizes)), name)
+    config = copy.deepcopy(base)
+    OmegaConf.resolve(config)
+    set_numbers(node_of(config, name), sizes, name)
     return card_with(config, name, PUBLISHED)
 
 

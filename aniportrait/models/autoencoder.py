@@ -84,15 +84,15 @@ AUTOENCODER_SIZES = (
 def _sized_vae(sizes: Mapping[str, Any]) -> AutoencoderKL:
     unknown = sorted(set(sizes) ^ set(AUTOENCODER_SIZES))
     if unknown:
-        raise ValueError(
-            f"autoencoder.sizes must be {', '.join(AUTOENCODER_SIZES)}; {unknown[0]} is not as it must be"
-        )
+        names = ", ".join(AUTOENCODER_SIZES)
+        raise ValueError(f"autoencoder.sizes must have exactly {names}: {unknown[0]} is too much or missing")
     levels = len(sizes["block_out_channels"])
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        **{**sizes, "block_out_channels": tuple(sizes["block_out_channels"])},
-    )
+    blocks: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * levels,
+        "up_block_types": ("UpDecoderBlock2D",) * levels,
+        "block_out_channels": tuple(sizes["block_out_channels"]),
+    }
+    return AutoencoderKL(**{**sizes, **blocks})
 
 
 class Taef2(nn.Module):

@@ -74,8 +74,9 @@ CLIP_SIZES = (
 def _sized_clip(sizes: Mapping[str, Any]) -> CLIPVisionModelWithProjection:
     unknown = sorted(set(sizes) ^ set(CLIP_SIZES))
     if unknown:
+        names = ", ".join(CLIP_SIZES)
         raise ValueError(
-            f"image_encoder.sizes must be {', '.join(CLIP_SIZES)}; {unknown[0]} is not as it must be"
+            f"image_encoder.sizes must have exactly {names}: {unknown[0]} is too much or missing"
         )
     return CLIPVisionModelWithProjection(CLIPVisionConfig(hidden_act="quick_gelu", **sizes))
 
