@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import Tensor, nn
 
 from aniportrait.checkpoints.convert import (
@@ -39,7 +40,7 @@ from aniportrait.checkpoints.published_sizes import (
 from aniportrait.checkpoints.store import check_keys, is_motion_key
 from aniportrait.checkpoints.tensor_files import SUFFIXES, WeightsError, read_tensors
 from aniportrait.models.audio2mesh import Audio2Mesh, PublishedHead
-from aniportrait.models.audio2pose import PublishedAudio2Pose, sinusoids
+from aniportrait.models.audio2pose import PublishedAudio2Pose
 from aniportrait.models.audio_encoder import Wav2Vec2Encoder
 from aniportrait.models.denoising_unet import DenoisingUNet
 from aniportrait.models.pose_guider import PublishedPoseGuider
@@ -212,7 +213,7 @@ def own_positions(found: Found) -> list[str]:
     return [
         key
         for key, value in stored.items()
-        if not torch.allclose(value[0].float(), sinusoids(0, value.shape[1], value.shape[2]), atol=2e-3)
+        if not torch.allclose(value.float(), _positions(value.shape[1], value.shape[2]), atol=2e-3)
     ]
 
 
@@ -226,7 +227,7 @@ def write_published(
         theirs |= _motion_positions(theirs, sizes["motion_max_seq_length"])
     if network == "audio2pose":
         key, frames = POSE_POSITIONS
-        theirs[key] = sinusoids(0, frames, sizes["latent_dim"])[None]
+        theirs[key] = _positions(frames, sizes["latent_dim"])
     file = folder / row.names[0]
     part = file.with_name(f"{file.name}.part")
     # clone: a view would take all that lies behind it into the file
@@ -259,7 +260,12 @@ def _plain(state: State) -> dict[str, Tensor]:
 def _motion_positions(theirs: State, frames: int) -> dict[str, Tensor]:
     end = "to_q.weight"
     return {
-        f"{key.removesuffix(end)}{POSITIONS}": sinusoids(0, frames, value.shape[1])[None]
+        f"{key.removesuffix(end)}{POSITIONS}": _positions(frames, value.shape[1])
         for key, value in theirs.items()
         if key.endswith(f".{end}")
     }
+
+
+def _positions(frames: int, width: int) -> Tensor:
+    """(1, frames, width) sines on even channels, cosines on odd."""
+    return SinusoidalPositionalEmbedding(width, frames).get_buffer("pe")

@@ -27,7 +27,7 @@ from aniportrait.checkpoints.published import (
 from aniportrait.checkpoints.published_configs import read_unsaid, write_configs
 from aniportrait.checkpoints.published_sizes import Unsaid
 from aniportrait.checkpoints.store import WeightsError, open_weights, save_weights
-from aniportrait.cli.networks import DECISIVE, card_with, node_of, set_numbers
+from aniportrait.cli.networks import CHOICES, DECISIVE, card_with, node_of, set_numbers
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ PUBLISHED = {
     "audio2pose": "published",
     "pose_guider": "published",
     "noise_schedule": "published_sampling",
+    "latent_space": "absolute",
+    "windows": "closed_loop",
 }
 """The choices that reproduce what the published weights did; an option of each group in conf/."""
 
@@ -77,7 +79,7 @@ def import_published(source: Path, folder: Path, wanted: Collection[str], config
         raise WeightsError(f"published={source} holds none of the published files ({names})")
     unsaid, image_size = read_unsaid(source, _given(config))
     sizes = {name: _checked(name, found[name], unsaid) for name in found}
-    base = compose("networks", overrides=[f"{group}={option}" for group, option in PUBLISHED.items()])
+    base = compose("networks", overrides=[f"{group}={PUBLISHED[group]}" for group in CHOICES])
     base.fps, base.image_size = config.fps, config.image_size or image_size
     parts = tqdm((*found, *encoders), "writing", unit="network")
     for name in parts:

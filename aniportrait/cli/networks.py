@@ -33,7 +33,7 @@ DECISIVE = {
     "audio2mesh": ("model", "audio_encoder", "mesh_head"),
     "audio2pose": ("model", "audio_encoder", "audio2pose"),
     "reference_net": ("model", "autoencoder", "image_encoder"),
-    "denoising_unet": ("model", "autoencoder", "image_encoder"),
+    "denoising_unet": ("model", "autoencoder", "image_encoder", "latent_space"),
     "motion_module": ("model",),
     "pose_guider": ("model", "pose_guider"),
     "autoencoder": ("autoencoder",),

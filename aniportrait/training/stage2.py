@@ -24,6 +24,7 @@ class Stage2(Stage1):
             raise ValueError("stage 2 trains motion modules, and this denoising UNet has none")
         for weight in motion:
             weight.requires_grad_(True)
+        self.train()  # now, as Lightning keeps the modes that it finds
 
     def train(self, mode: bool = True) -> "Stage2":
         """Switch the mode; the frozen PoseGuider stays in eval mode, or its BatchNorm would move with every step."""
