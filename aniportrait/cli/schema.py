@@ -34,6 +34,9 @@ class NetworksConfig:
     image_encoder: Any = MISSING
     audio_encoder: Any = MISSING
     mesh_head: Any = MISSING
+    audio2pose: Any = MISSING
+    pose_loss: Any = MISSING
+    head_motion: Any = MISSING
     pose_guider: Any = MISSING
     noise_schedule: Any = MISSING
     latent_space: Any = MISSING
@@ -111,6 +114,28 @@ class AnimateConfig:
 
 
 @dataclass
+class ConvertConfig:
+    """python convert.py"""
+
+    published: str | None = None
+    weights: str | None = None
+    out: str = MISSING
+    only: list[str] | None = None
+    image_size: int | None = None
+    fps: float = 30.0
+    heads: Any = MISSING
+    norm_num_groups: int | None = None
+
+
+@dataclass
+class DownloadConfig:
+    """python download.py"""
+
+    out: str = MISSING
+    training: bool = False
+
+
+@dataclass
 class PrepareConfig:
     """python prepare.py"""
 
@@ -131,3 +156,5 @@ def register() -> None:
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="animate_schema", node=AnimateConfig)
     store.store(name="prepare_schema", node=PrepareConfig)
+    store.store(name="convert_schema", node=ConvertConfig)
+    store.store(name="download_schema", node=DownloadConfig)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from golden import Golden
-from torch import Tensor, nn
+from torch import Tensor
 
 from aniportrait.checkpoints.convert import (
     denoising_unet_from_published,
@@ -66,17 +66,14 @@ def denoising_unet(golden: Golden) -> DenoisingUNet:
         _refuse_others(config, _MOTION)
         motion = config["motion_module_kwargs"]
         _refuse_others(motion, _MOTION_MODULE)
-        net = net.with_motion(motion["temporal_position_encoding_max_len"], motion["num_attention_heads"])
-        _norm_motion_in_groups(net, 32)  # the original's, whatever norm_num_groups says; ours follow it
+        net = net.with_motion(
+            motion["temporal_position_encoding_max_len"],
+            motion["num_attention_heads"],
+            motion_norm_num_groups=32,  # whatever norm_num_groups says
+        )
     published = golden.published_weights(denoising_unet_to_published(net.state_dict()))
     net.load_state_dict(denoising_unet_from_published(published))
     return net.eval()
-
-
-def _norm_motion_in_groups(net: nn.Module, groups: int) -> None:
-    for name, module in net.named_modules():
-        if "motion_modules" in name and isinstance(module, nn.GroupNorm):
-            module.num_groups = groups
 
 
 def pose_guider(golden: Golden, statistics: str, attend: bool) -> PublishedPoseGuider:
