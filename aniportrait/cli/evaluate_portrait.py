@@ -132,7 +132,7 @@ def evaluate_motion(weights: Weights, index: ShardIndex, config: DictConfig) -> 
     length = moving.windows.context_length
     note = (
         f"{len(trials)} clips of {length} frames. Flicker: difference of successive frames against the truth's; 1 is "
-        "as lively as the truth. Frame by frame, each frame has its own noise."
+        f"as lively as the truth. Of the noise {settings.shared_noise:.0%} is common to all frames of a clip."
     )
     sections = [
         Table("stage 2", columns, rows, note),

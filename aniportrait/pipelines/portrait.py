@@ -23,11 +23,13 @@ class SamplingSettings:
     Args:
         steps: of the solver.
         guidance_scale: w in u + w (c - u); 1 is off.
+        shared_noise: part of the noise that all frames have in common, 0 to 1.
         seed: of the noise.
     """
 
     steps: int
     guidance_scale: float = 1.0
+    shared_noise: float = 0.0
     seed: int = 42
 
     def __post_init__(self) -> None:
@@ -96,6 +98,7 @@ class PortraitPipeline:
             latent_shape=shape,
             steps=settings.steps,
             guidance_scale=settings.guidance_scale,
+            shared_noise=settings.shared_noise,
             windows=self.windows,
             generator=Generator(self.device).manual_seed(settings.seed),
             progress=progress,
