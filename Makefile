@@ -23,7 +23,7 @@ DEMO  ?= outputs/demo
 # About four minutes on two cores; the config's own default takes one.
 STAGE1_STEPS ?= 420
 
-.PHONY: help install system-libraries format lint types test test-slow demo ci clean
+.PHONY: help install system-libraries format lint types test test-slow bench-data demo ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,12 @@ test: $(INSTALLED) ## run the tests that take seconds
 
 test-slow: $(INSTALLED) ## run the tests that take minutes
 	$(PY) -m pytest -m slow
+
+bench-data: export OMP_NUM_THREADS := 1
+bench-data: export OMP_WAIT_POLICY := PASSIVE
+bench-data: $(INSTALLED) ## what preparing clips and loading samples cost; CLIPS=<folder of videos>
+	$(PY) tests/benchmarks/preparation.py --clips "$(or $(CLIPS),$(SHARED)/data/clips)"
+	$(PY) tests/benchmarks/loading.py
 
 TINY    := model=tiny trainer=cpu logger=csv data=shards 'data.folder="$(DEMO)/shards"' 'export="$(DEMO)/weights"'
 WEIGHTS := 'weights="$(DEMO)/weights"'
