@@ -51,8 +51,12 @@ def main() -> None:
         spent = time.process_time() - begin
     unit = calibrate()
     print(f"{len(clips)} clips, {film:.1f} s of film, stored at {options.size}x{options.size}")
-    print(f"prepared: {60 * film / spent:.0f} s of film per core-minute ({spent / film / unit:.3f} C per second)")
-    print(f"landmarker: {100 * watch.spent / spent:.0f} % of it; the whole costs {spent / watch.spent:.2f} times as much")
+    print(
+        f"prepared: {60 * film / spent:.0f} s of film per core-minute ({spent / film / unit:.3f} C per second)"
+    )
+    print(
+        f"landmarker: {100 * watch.spent / spent:.0f} % of it; the whole costs {spent / watch.spent:.2f} times as much"
+    )
     scaled = rate * unit / ORIGINAL_CALIBRATION
     print(
         f"landmarks at 512x512: {rate:.1f} frames/s per core, {rate / ORIGINAL:.2f} times the original's {ORIGINAL}; "

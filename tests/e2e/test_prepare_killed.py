@@ -25,7 +25,9 @@ def clips(folder: Path, count: int, seconds: float) -> Path:
     folder.mkdir()
     for number in range(count):
         frames = [face(x=20 + (number + k) % 40) for k in range(round(seconds * 25))]
-        write_video(folder / f"{number:02d}.mp4", frames if number != 2 else [dark()] * 30, 25.0, tone(seconds))
+        write_video(
+            folder / f"{number:02d}.mp4", frames if number != 2 else [dark()] * 30, 25.0, tone(seconds)
+        )
     (folder / "text.mp4").write_text("no video")
     return folder
 

@@ -8,9 +8,9 @@ import csv
 import numpy as np
 import pytest
 
-from aniportrait.data.media import MediaReport
 from aniportrait.data.clip_preparation import clip_crop
 from aniportrait.data.film import VideoFile
+from aniportrait.data.media import MediaReport
 from aniportrait.data.survey import leading_person, survey
 from aniportrait.data.sync import measure_sync
 from aniportrait.face.landmarks import FaceLandmarker
@@ -56,7 +56,9 @@ def test_a_shift_of_200_ms_is_found_and_true_sound_told_from_swapped(shared):
     ]
     agreement, chance = (np.array([m.agreement for m in measured]) for measured in (true, swapped))
     auc = float((agreement[:, None] > chance).mean())
-    print(f"{len(clips)} clips: shift found on {100 * np.mean(found):.0f} %, AUC {auc:.3f} against {len(chance)} swapped")
+    print(
+        f"{len(clips)} clips: shift found on {100 * np.mean(found):.0f} %, AUC {auc:.3f} against {len(chance)} swapped"
+    )
     assert np.mean(found) >= 0.8
     assert auc >= 0.9
 

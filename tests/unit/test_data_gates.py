@@ -1,7 +1,10 @@
 """The gates: cuts, other faces, gaps, blur, yaw, silence, sound beside the lips; and what must not be dropped."""
 
+import struct
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -26,7 +29,10 @@ class OneFilm:
 
     def clips(self):
         return with_splits(
-            [SourceClip(self.path, "p", None, f"film-{begin:g}", None, begin, end) for begin, end in self.sections]
+            [
+                SourceClip(self.path, "p", None, f"film-{begin:g}", None, begin, end)
+                for begin, end in self.sections
+            ]
         )
 
 
@@ -112,7 +118,10 @@ def test_the_largest_face_is_taken_and_another_one_is_a_reason_only_if_one_wants
     assert x1 >= 100
     said = dropped(tmp_path / "b", Film(tmp_path, 60), min_face_height=50.0, largest_other_face=0.7)
     assert "another face of 0.75 times the height is seen in 100 %" in said
-    assert prepared(Film(tmp_path, 40), tmp_path / "c", min_face_height=50.0, largest_other_face=0.7)["kept"] == 1
+    assert (
+        prepared(Film(tmp_path, 40), tmp_path / "c", min_face_height=50.0, largest_other_face=0.7)["kept"]
+        == 1
+    )
 
 
 def Film(tmp_path, small):  # noqa: N802
@@ -164,7 +173,11 @@ def test_sound_that_is_clearly_off_is_shifted_to_the_lips(tmp_path, monkeypatch,
     ("measured", "options", "said"),
     [
         (SyncMeasurement(0.6, 0.0, 9.0), {}, "the sound is 0.60 s late (confidence 9.0), at most 0.4 s"),
-        (SyncMeasurement(-0.2, 0.0, 9.0), {"longest_shift": 0.0}, "0.20 s early (confidence 9.0), at most 0 s"),
+        (
+            SyncMeasurement(-0.2, 0.0, 9.0),
+            {"longest_shift": 0.0},
+            "0.20 s early (confidence 9.0), at most 0 s",
+        ),
         (SyncMeasurement(0.0, 0.1, 3.0), {"min_agreement": 0.15}, "agree by 0.10, at least 0.15"),
     ],
 )
@@ -182,6 +195,41 @@ def test_what_is_not_certain_changes_nothing(tmp_path, monkeypatch, measured):
     monkeypatch.setattr(clip_preparation, "measure_sync", lambda *_: measured)
     report = prepared(OneFilm(tmp_path, [face()] * 75, tone(3)), tmp_path / "out")
     assert (report["kept"], report["mended"]) == (1, [])
+
+
+def test_variable_rates_rotation_and_odd_sizes_come_out_right(tmp_path):
+    """A face that lies on its side in the file, in frames of odd size, shown for 40 and 80 ms by turns."""
+    path = tmp_path / "clips" / "film.mp4"
+    path.parent.mkdir()
+    upright = face(width=121, height=161, x=25, y=70, side=70)
+    lying = np.rot90(upright, 1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number in range(20):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(lying[:120, :160]), format="rgb24")
+            frame.pts, frame.time_base = number // 2 * 120 + number % 2 * 40, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    turn_clockwise(path, height=120)
+    report = prepared(path.parent, tmp_path / "out")
+    (sample,) = samples(tmp_path / "out")
+    assert abs(sample.meta.frames - 29) <= 1, "20 frames last 1.16 s"
+    assert report["mended"] == []
+    x0, y0, x1, y1 = sample.meta.crop
+    assert x1 - x0 == 120
+    assert (y0 + y1) / 2 == pytest.approx(105, abs=16), "the face is in the lower half of the upright picture"
+
+
+def turn_clockwise(path: Path, height: int) -> None:
+    """Write the rotation that a phone writes into the file's header."""
+    data = bytearray(path.read_bytes())
+    unturned = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+    clockwise = struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, height << 16, 0, 0x40000000)
+    matrix = data.index(unturned, data.index(b"tkhd"))
+    data[matrix : matrix + 36] = clockwise
+    path.write_bytes(data)
 
 
 def test_a_head_that_turns_away_is_a_reason():

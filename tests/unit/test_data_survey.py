@@ -12,7 +12,10 @@ def at(x, y, side):
 
 
 def glances(*faces):
-    return [Glance(8 * number, sorted(seen, key=lambda face: -face.area), b"") for number, seen in enumerate(faces)]
+    return [
+        Glance(8 * number, sorted(seen, key=lambda face: -face.area), b"")
+        for number, seen in enumerate(faces)
+    ]
 
 
 def test_a_passer_by_who_is_larger_for_a_moment_is_not_followed():
