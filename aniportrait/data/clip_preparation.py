@@ -10,16 +10,16 @@ import cv2
 import numpy as np
 
 from aniportrait.data.clip_codec import ClipEncoder
+from aniportrait.data.clip_sound import clip_sound
 from aniportrait.data.film import Film, open_film
 from aniportrait.data.gates import DroppedClipError, Gates
 from aniportrait.data.media import MediaReport, Still
 from aniportrait.data.neutral import neutral_mesh
-from aniportrait.data.schema import SAMPLE_RATE, ClipMeta, ClipSample
+from aniportrait.data.piece import Piece
+from aniportrait.data.schema import ClipMeta, ClipSample
 from aniportrait.data.sharpness import sharpness
-from aniportrait.data.sound import MediaError, NoAudioError
 from aniportrait.data.sources import SourceClip
 from aniportrait.data.survey import Glance, Person, Survey, leading_person, scaled_box, survey
-from aniportrait.data.sync import measure_sync
 from aniportrait.face.crop import SquareCrop, face_crop
 from aniportrait.face.head_pose import euler_from_matrix
 from aniportrait.face.landmarks import FaceLandmarker, NoFaceError
@@ -27,12 +27,6 @@ from aniportrait.face.track import FaceTrack
 
 LEAST_MARGIN = 0.1
 """Margin below which a square leaves the picture rather than cut into the face."""
-SILENCE = 1e-3
-"""Largest sample of a sound track that is taken for none."""
-AUDIBLE = 0.03
-"""Loudness, in parts of the loud frames' (95th percentile), from which on a frame's sound is audible: -30 dB."""
-LONGEST_SILENT_END = 0.5
-"""Seconds the sound may end before the picture without a word about it."""
 SHARPNESS_PER_SECOND = 2.0
 """Frames of which the sharpness is measured."""
 
@@ -75,28 +69,6 @@ class PreparationSettings:
                 f"longest_seconds ({self.longest_seconds}) must be at least 1 and at least gates.min_seconds "
                 f"({self.gates.min_seconds})"
             )
-
-
-@dataclass
-class Piece:
-    """What became of a clip, or of one stretch of it.
-
-    Args:
-        begin, seconds: where it lies in the source clip.
-        figures: whatever was measured, also of a dropped one.
-        notes: what had to be mended.
-        reason: why it was dropped; None for a kept one.
-        sample: its key, identity and split are for the caller to set.
-        thumbnail: a small JPEG, where there is a picture.
-    """
-
-    begin: float = 0.0
-    seconds: float = 0.0
-    figures: dict[str, float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    reason: str | None = None
-    sample: ClipSample | None = None
-    thumbnail: bytes | None = None
 
 
 def prepare_clip(clip: SourceClip, settings: PreparationSettings, landmarker: FaceLandmarker) -> list[Piece]:
@@ -213,7 +185,7 @@ def _prepare_piece(
     _check_track(piece, track, gates, fps)
     piece.figures["sharpness"] = round(followed.sharpness, 4)
     gates.check_sharpness(piece.figures["sharpness"])
-    audio = _sound(piece, film, begin, track, settings)
+    audio = clip_sound(piece, film, begin, track, fps, gates)
     if not report.whole:
         piece.notes.append(f"damaged: {report}")
     if gaps := int((~track.valid).sum()):
@@ -326,59 +298,3 @@ def _check_track(piece: Piece, track: FaceTrack, gates: Gates, fps: float) -> No
         piece.figures[name] = round(float(values), 1)
     piece.figures["widest_yaw"] = round(float(np.percentile(np.abs(angles[:, 1]), 95)), 1)
     gates.check_yaw(piece.figures["widest_yaw"])
-
-
-def _sound(
-    piece: Piece, film: Film, begin: float, track: FaceTrack, settings: PreparationSettings
-) -> np.ndarray | None:
-    """The waveform, exactly as long as the picture and in sync with it; None where there is none to speak of."""
-    gates, seconds = settings.gates, len(track) / settings.fps
-    audio = _waveform(piece, film, begin, seconds)
-    piece.figures["sound"] = 0.0 if audio is None else _audible_share(audio, settings.fps)
-    gates.check_sound(piece.figures["sound"])
-    if audio is None:
-        return None
-    measured = measure_sync(track.vertices, audio, settings.fps)
-    if measured is not None:
-        piece.figures |= {
-            "sync_lag": measured.lag,
-            "sync_agreement": measured.agreement,
-            "sync_confidence": measured.confidence,
-        }
-        if shift := gates.shift(measured.lag, measured.confidence):
-            audio = _waveform(piece, film, begin + shift, seconds)
-            piece.notes.append(
-                f"sound shifted: it was {abs(shift):.2f} s {'late' if shift > 0 else 'early'} "
-                f"(confidence {measured.confidence:.1f})"
-            )
-        else:
-            gates.check_agreement(measured.agreement)
-    if audio is None:
-        return None
-    if (lacking := round(seconds * SAMPLE_RATE) - len(audio)) > LONGEST_SILENT_END * SAMPLE_RATE:
-        piece.notes.append(f"sound continued with {lacking / SAMPLE_RATE:.1f} s of silence")
-    return np.pad(audio, (0, lacking))
-
-
-def _waveform(piece: Piece, film: Film, begin: float, seconds: float) -> np.ndarray | None:
-    try:
-        audio = film.sound(begin, seconds)
-    except NoAudioError:
-        return None
-    except MediaError as error:
-        piece.notes.append(f"sound left out: {error}")
-        return None
-    if not len(audio) or np.abs(audio).max() < SILENCE:
-        piece.notes.append("sound left out: it is silent")
-        return None
-    return audio
-
-
-def _audible_share(audio: np.ndarray, fps: float) -> float:
-    """Share of the frames whose loudness is near that of the loud ones."""
-    length = round(SAMPLE_RATE / fps)
-    frames = audio[: len(audio) // length * length].reshape(-1, length)
-    if not len(frames):
-        return 0.0
-    loudness = np.sqrt((frames.astype(np.float64) ** 2).mean(axis=1))
-    return round(float((loudness >= max(AUDIBLE * np.percentile(loudness, 95), SILENCE / 10)).mean()), 3)

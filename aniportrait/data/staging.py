@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from aniportrait.data.clip_preparation import Piece
+from aniportrait.data.piece import Piece
 from aniportrait.data.shards import encode_sample
 
 OUTCOME = "outcome.json"

@@ -15,10 +15,11 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from aniportrait.data.clip_preparation import Piece, PreparationSettings, prepare_clip
+from aniportrait.data.clip_preparation import PreparationSettings, prepare_clip
 from aniportrait.data.film import film_seconds
 from aniportrait.data.gates import DroppedClipError
 from aniportrait.data.media import MediaError
+from aniportrait.data.piece import Piece
 from aniportrait.data.sources import SourceClip
 from aniportrait.data.staging import outcomes, stage
 from aniportrait.face.detector import MissingLibraryError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bright_faces import bright_faces, dark, face, prepared, tone
 
-from aniportrait.data import clip_preparation
+from aniportrait.data import clip_sound
 from aniportrait.data.gates import DroppedClipError, Gates, longest_run
 from aniportrait.data.media import write_video
 from aniportrait.data.shards import ShardIndex, read_sample
@@ -158,7 +158,7 @@ def test_sound_that_is_clearly_off_is_shifted_to_the_lips(tmp_path, monkeypatch,
     clicks = np.zeros(3 * 16_000, np.float32)
     clicks[24_000] = 0.9
     film = OneFilm(tmp_path, [face()] * 75, clicks)
-    monkeypatch.setattr(clip_preparation, "measure_sync", lambda *_: SyncMeasurement(lag, 0.4, 9.0))
+    monkeypatch.setattr(clip_sound, "measure_sync", lambda *_: SyncMeasurement(lag, 0.4, 9.0))
     report = prepared(film, tmp_path / "out")
     (sample,) = samples(tmp_path / "out")
     assert sample.audio is not None
@@ -182,7 +182,7 @@ def test_sound_that_is_clearly_off_is_shifted_to_the_lips(tmp_path, monkeypatch,
     ],
 )
 def test_sound_that_does_not_belong_to_the_lips_is_a_reason(tmp_path, monkeypatch, measured, options, said):
-    monkeypatch.setattr(clip_preparation, "measure_sync", lambda *_: measured)
+    monkeypatch.setattr(clip_sound, "measure_sync", lambda *_: measured)
     assert said in dropped(tmp_path, OneFilm(tmp_path, [face()] * 75, tone(3)), **options)
 
 
@@ -192,7 +192,7 @@ def test_sound_that_does_not_belong_to_the_lips_is_a_reason(tmp_path, monkeypatc
     ids=["nothing to tell", "uncertain", "tolerated", "no agreement"],
 )
 def test_what_is_not_certain_changes_nothing(tmp_path, monkeypatch, measured):
-    monkeypatch.setattr(clip_preparation, "measure_sync", lambda *_: measured)
+    monkeypatch.setattr(clip_sound, "measure_sync", lambda *_: measured)
     report = prepared(OneFilm(tmp_path, [face()] * 75, tone(3)), tmp_path / "out")
     assert (report["kept"], report["mended"]) == (1, [])
 

@@ -10,10 +10,11 @@ from bright_faces import bright_box, bright_faces, dark, face, preparation, prep
 
 from aniportrait.data import workers
 from aniportrait.data.clip_codec import decode_frames
-from aniportrait.data.clip_preparation import Piece, PreparationSettings, clip_crop
+from aniportrait.data.clip_preparation import PreparationSettings, clip_crop
 from aniportrait.data.folder import FolderSource
 from aniportrait.data.media import write_video
 from aniportrait.data.neutral import MOUTH, neutral_mesh
+from aniportrait.data.piece import Piece
 from aniportrait.data.preprocess import NothingKeptError, Partition, Preparation, UnfinishedError
 from aniportrait.data.shards import ShardIndex, read_sample
 from aniportrait.data.staging import stage
