@@ -141,8 +141,15 @@ class PrepareConfig:
 
     source: Any = MISSING
     out: str = MISSING
+    step: str = "clips"
+    partition: str | None = None
     fps: float = 25.0
     image_size: int = MISSING
+    margin: float = MISSING
+    scenes: str = MISSING
+    cut_threshold: float = MISSING
+    longest_seconds: float = MISSING
+    gates: Any = MISSING
     workers: int | None = None
     clips_per_shard: int = MISSING
     paths: Any = MISSING
