@@ -7,24 +7,31 @@ from omegaconf import DictConfig
 
 from aniportrait.checkpoints.store import Weights
 from aniportrait.cli.networks import load_portrait_networks, weights_config
-from aniportrait.diffusion.context import OpenWindows
 from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
+
+WINDOWS = ("open", "closed_loop")
+"""Options of the config group `windows`."""
 
 
 def portrait_pipeline(
     weights: Weights, config: DictConfig, *, motion: bool | None = None
 ) -> PortraitPipeline:
-    """The frame sampler of a weights folder; with its motion modules if it has them, unless `motion` says otherwise."""
+    """The frame sampler of a weights folder; with its motion modules if it has them, unless `motion` says otherwise.
+
+    Windows are those that `config.windows` names, or else those of the weights.
+    """
     with_motion = "motion_module" in weights if motion is None else motion
     networks = load_portrait_networks(weights, config.paths, motion=with_motion).to(config.device)
-    trained = weights_config(weights, "denoising_unet", config.paths)
-    length = trained.motion_frames
+    if config.windows not in (None, *WINDOWS):
+        raise ValueError(f"windows={config.windows} must be one of {', '.join(WINDOWS)}")
+    chosen = {} if config.windows is None else {"windows": config.windows}
+    trained = weights_config(weights, "denoising_unet", config.paths, chosen)
     return PortraitPipeline(
         networks,
         instantiate(trained.noise_schedule),
         trained.image_size,
-        OpenWindows(context_length=length, context_overlap=length // 4),
+        instantiate(trained.windows),
     )
 
 
@@ -41,6 +48,7 @@ def sampling_settings(
     return SamplingSettings(
         steps=own.steps if steps is None else steps,
         guidance_scale=own.guidance_scale if guidance_scale is None else guidance_scale,
+        shared_noise=own.shared_noise,
         seed=seed,
     )
 

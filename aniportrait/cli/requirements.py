@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from aniportrait.checkpoints.store import Weights
 from aniportrait.data.mixture import weights_of
 from aniportrait.data.transport import is_local
 
@@ -26,18 +27,28 @@ NEEDED = {
 """Task -> settings that name what it starts from."""
 
 
-def check_requirements(config: DictConfig) -> None:
+NUMBERS = {
+    "autoencoder.path": "autoencoder.sizes",
+    "image_encoder.path": "image_encoder.sizes",
+    "audio_encoder.path": "audio_encoder.config",
+}
+"""Setting -> the setting whose numbers, when weights bring them, make the path needless."""
+
+BROUGHT = {"pretrained.unet": "denoising_unet", "pretrained.motion_module": "motion_module"}
+"""Setting -> the network whose presence in `weights=` makes the path needless."""
+
+
+def check_requirements(config: DictConfig, weights: Weights | None) -> None:
     """Raise one FileNotFoundError that lists every missing file, where to get it and which setting points to it."""
-    missing = []
-    if config.weights is None or config.task == "stage2":
-        missing += [
-            f"{path} (setting {setting}, from {WHERE[setting]})"
-            for setting in NEEDED[config.task]
-            if (path := OmegaConf.select(config, setting))
-            and not Path(path).exists()
-            and not _is_hub_name(path, config.paths.pretrained)
-        ]
-    if config.task == "stage2" and config.weights is None and config.stage1_required:
+    missing = [
+        f"{path} (setting {setting}, from {WHERE[setting]})"
+        for setting in NEEDED[config.task]
+        if (path := OmegaConf.select(config, setting))
+        and not _come_with_weights(setting, config, weights)
+        and not Path(path).exists()
+        and not _is_hub_name(path, config.paths.pretrained)
+    ]
+    if config.task == "stage2" and weights is None and config.stage1_required:
         missing.append(
             "stage-1 weights (setting weights=, from a run of `python train.py experiment=stage1_reference`)"
         )
@@ -51,6 +62,12 @@ def check_requirements(config: DictConfig) -> None:
         ]
     if missing:
         raise FileNotFoundError(f"{config.name} cannot start, missing: " + "; ".join(missing))
+
+
+def _come_with_weights(setting: str, config: DictConfig, weights: Weights | None) -> bool:
+    if setting in NUMBERS:
+        return OmegaConf.select(config, NUMBERS[setting]) is not None
+    return weights is not None and BROUGHT[setting] in weights
 
 
 def _is_hub_name(path: str, pretrained: str) -> bool:

@@ -27,12 +27,13 @@ class ClipMeta:
         key: unique within a data set, no dots.
         identity: the person; splits never share one.
         split: "train", "val" or "test".
-        source: the file or id the clip came from.
+        source: the file or id of the recording the clip came from.
         fps: frames per second of the stored video.
         frames: number of stored frames.
         width, height: of the stored video, pixels.
         has_audio: whether a flac is stored.
         crop: x0, y0, x1, y1 of the square in the source's pixels.
+        begin: where in the source's file the clip begins, seconds.
     """
 
     key: str
@@ -45,6 +46,7 @@ class ClipMeta:
     height: int
     has_audio: bool
     crop: tuple[float, float, float, float]
+    begin: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from aniportrait.face.topology import EDGE_COLOURS, EDGES, FOREHEAD_EDGES, OVAL_
 CANVAS = 512
 THICKNESS = 2
 
-_COLOURS = [tuple(colour) for colour in EDGE_COLOURS.tolist()]
+_COLOURS: list[tuple[int, ...]] = [tuple(colour) for colour in EDGE_COLOURS.tolist()]
 
 
 def _strokes(edges: np.ndarray, colours: list[tuple[int, ...]]) -> list[tuple[np.ndarray, tuple[int, ...]]]:
@@ -26,7 +26,7 @@ def _strokes(edges: np.ndarray, colours: list[tuple[int, ...]]) -> list[tuple[np
 
 _STROKES = _strokes(EDGES, _COLOURS)
 _CLOSED_STROKES = _strokes(
-    np.concatenate((FOREHEAD_EDGES, EDGES)), [OVAL_COLOUR] * len(FOREHEAD_EDGES) + _COLOURS
+    np.concatenate((FOREHEAD_EDGES, EDGES)), [*[OVAL_COLOUR] * len(FOREHEAD_EDGES), *_COLOURS]
 )
 
 
@@ -67,7 +67,7 @@ def _draw(image: np.ndarray, points: np.ndarray, forehead: bool) -> None:
         raise ValueError(f"points {points.shape} must have the shape (n >= {VERTICES}, 2 or more)")
     xy = points[:VERTICES, :2].astype(np.float32)  # the original keeps points in float32
     with np.errstate(invalid="ignore"):
-        seen = ((xy >= 0.0) & (xy <= 1.0)).all(axis=1)
+        seen = np.logical_and(xy >= 0.0, xy <= 1.0).min(axis=1)
         pixels = np.minimum(np.floor(xy * CANVAS), CANVAS - 1).astype(np.int32)
     for chain, colour in _CLOSED_STROKES if forehead else _STROKES:
         if seen[chain].all():

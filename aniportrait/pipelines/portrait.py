@@ -9,7 +9,8 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Generator, Tensor
 
-from aniportrait.diffusion.context import OpenWindows
+from aniportrait.diffusion.context import ClosedLoopWindows, OpenWindows
+from aniportrait.diffusion.pose_track import PoseTrack
 from aniportrait.diffusion.sampler import sample
 from aniportrait.face.draw import draw_pose_image
 from aniportrait.models.portrait_networks import PortraitNetworks
@@ -22,11 +23,13 @@ class SamplingSettings:
     Args:
         steps: of the solver.
         guidance_scale: w in u + w (c - u); 1 is off.
+        shared_noise: part of the noise that all frames have in common, 0 to 1.
         seed: of the noise.
     """
 
     steps: int
     guidance_scale: float = 1.0
+    shared_noise: float = 0.0
     seed: int = 42
 
     def __post_init__(self) -> None:
@@ -45,7 +48,11 @@ class PortraitPipeline:
     """
 
     def __init__(
-        self, networks: PortraitNetworks, scheduler: DDIMScheduler, image_size: int, windows: OpenWindows
+        self,
+        networks: PortraitNetworks,
+        scheduler: DDIMScheduler,
+        image_size: int,
+        windows: OpenWindows | ClosedLoopWindows,
     ):
         self.networks = networks
         self.scheduler = scheduler
@@ -73,10 +80,11 @@ class PortraitPipeline:
         Returns:
             (f, image_size, image_size, 3) uint8 RGB.
         """
-        conditions = self.networks.conditions(
-            image_to_tensor(portrait, self.image_size)[None].to(self.device),
-            self.pose_images(portrait_points[None])[0][None],
+        known = self.networks.portrait(image_to_tensor(portrait, self.image_size)[None].to(self.device))
+        pose_track = PoseTrack(
+            self.networks.pose_guider,
             self.pose_images(points)[None],
+            self.pose_images(portrait_points[None]),
         )
         factor = self.networks.autoencoder.factor
         side = self.image_size // factor
@@ -84,22 +92,24 @@ class PortraitPipeline:
         latents = sample(
             self.networks.denoising_unet,
             self.scheduler,
-            pose_features=conditions.pose_features,
-            image_embeds=conditions.image_embeds,
-            reference_features=conditions.reference_features,
+            pose_features=pose_track,
+            image_embeds=known.image_embeds,
+            reference_features=known.reference_features,
             latent_shape=shape,
             steps=settings.steps,
             guidance_scale=settings.guidance_scale,
+            shared_noise=settings.shared_noise,
             windows=self.windows,
             generator=Generator(self.device).manual_seed(settings.seed),
             progress=progress,
         )
+        latents = self.networks.latent_space.decode(latents, known.reference_latents)
         return tensor_to_images(self.networks.decode(latents)[0])
 
     def pose_images(self, points: np.ndarray) -> Tensor:
-        """(f, n, 2 or 3) points in [0, 1] -> (f, 3, h, w) drawn landmarks in [-1, 1]."""
+        """(f, n, 2 or 3) points in [0, 1] -> (f, 3, h, w) drawn landmarks in [-1, 1], in main memory."""
         drawn = [draw_pose_image(frame, self.image_size, self.image_size) for frame in points]
-        return torch.stack([image_to_tensor(image, self.image_size) for image in drawn]).to(self.device)
+        return torch.stack([image_to_tensor(image, self.image_size) for image in drawn])
 
 
 def image_to_tensor(image: np.ndarray, size: int) -> Tensor:

@@ -92,7 +92,7 @@ def portrait_loss(
             keep if settings.condition_dropout else None,
         )
 
-    latents = frame_latents(networks, batch)
+    latents = networks.latent_space.encode(frame_latents(networks, batch), conditions.reference_latents)
     return diffusion_loss(
         denoiser,
         latents,

@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 
 EXPERIMENTS = ("audio2mesh", "audio2pose", "stage1_reference", "stage2_motion")
 PARTS = {
-    "sd15": ("SDVae", "ClipImageEncoder", "Wav2Vec2Encoder", "v_prediction"),
-    "tiny": ("SpaceToDepth", "ThumbnailEncoder", "LogMelEncoder", "sample"),
+    "sd15": ("SDVae", "ClipImageEncoder", "Wav2Vec2Encoder", "v_prediction", "AbsoluteLatents"),
+    "tiny": ("SpaceToDepth", "ThumbnailEncoder", "LogMelEncoder", "sample", "PortraitRelativeLatents"),
 }
 
 
@@ -17,11 +17,12 @@ PARTS = {
 @pytest.mark.parametrize("model", PARTS)
 def test_a_model_brings_its_encoders_and_schedule_into_every_experiment(experiment, model):
     with composed("train", f"experiment={experiment}", f"model={model}") as config:
-        autoencoder, image_encoder, audio_encoder, prediction = PARTS[model]
+        autoencoder, image_encoder, audio_encoder, prediction, latent_space = PARTS[model]
         assert config.autoencoder._target_.endswith(autoencoder)
         assert config.image_encoder._target_.endswith(image_encoder)
         assert config.audio_encoder._target_.endswith(audio_encoder)
         assert config.noise_schedule.get("prediction_type", "v_prediction") == prediction
+        assert config.latent_space._target_.endswith(latent_space)
         OmegaConf.resolve(config.networks)
         OmegaConf.resolve(config.module)
 
@@ -80,3 +81,18 @@ def test_every_kind_of_data_says_how_it_is_loaded(data):
     with composed("train", "experiment=stage2_motion", "model=tiny", f"data={data}", *settings) as config:
         node = config.datamodule
         assert (node.flip_chance, node.smallest_crop, node.latents, node.max_bad) == (0.5, 0.9, False, 3)
+
+
+@pytest.mark.parametrize("model", PARTS)
+def test_the_published_guider_and_windows_are_choices(model):
+    choices = ("pose_guider=published", "windows=closed_loop")
+    with composed("train", "experiment=stage1_reference", f"model={model}", *choices) as config:
+        assert config.windows._target_.endswith("ClosedLoopWindows")
+        assert (config.windows.context_length, config.windows.context_overlap) == (16, 4)
+        guider = config.networks.pose_guider
+        assert (guider.statistics, list(guider.input_range)) == ("batch", [-1.0, 509.0])
+    running = "pose_guider=published_running"
+    with composed("train", "experiment=stage1_reference", f"model={model}", running) as config:
+        guider = config.networks.pose_guider
+        assert (guider.statistics, list(guider.input_range)) == ("running", [-1.0, 1.0])
+        assert config.windows._target_.endswith("OpenWindows")

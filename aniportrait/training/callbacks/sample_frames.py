@@ -76,7 +76,7 @@ class SampleFrames(Callback):
             steps=self.steps,
             generator=Generator(latents.device).manual_seed(self.seed),
         )
-        return networks.decode(sampled)
+        return networks.decode(networks.latent_space.decode(sampled, conditions.reference_latents))
 
     def _show(self, trainer: Trainer, grid: np.ndarray) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
