@@ -24,7 +24,7 @@ DEMO  ?= outputs/demo
 # About four minutes on two cores; the config's own default takes one.
 STAGE1_STEPS ?= 420
 
-.PHONY: help install system-libraries format lint types test test-slow parity bench-data demo ci clean
+.PHONY: help install system-libraries format lint types test test-slow parity bench-data bench-audio2pose bench-sampling demo ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,12 @@ bench-data: export OMP_WAIT_POLICY := PASSIVE
 bench-data: $(INSTALLED) ## what preparing clips and loading samples cost; CLIPS=<folder of videos>
 	$(PY) tests/benchmarks/preparation.py --clips "$(or $(CLIPS),$(SHARED)/data/clips)"
 	$(PY) tests/benchmarks/loading.py
+
+bench-audio2pose: $(INSTALLED) ## what keeping keys and values saves audio2pose, against decoding every prefix again
+	$(PY) tests/benchmarks/audio2pose.py
+
+bench-sampling: $(INSTALLED) ## what the exact savings of sampling are worth, one after the other
+	$(PY) tests/benchmarks/sampling.py
 
 # Drawn heads turn far from their portraits, and frames made from nothing come out closer to the truth (face L1 0.111 against
 # 0.124 after the same steps). Filmed ones move little, and frames made as differences from the portrait show a face at once.

@@ -75,9 +75,15 @@ class PublishedAudio2Pose(nn.Module):
         Returns:
             (b, frames, 6), degrees and cm.
         """
-        decode = self.decoder.rollout(self.memory_input(self.encoder(audio, frames)))
-        pose, poses = audio.new_zeros(len(audio), 1, POSE_SIZE), []
-        for place in self._places(len(audio), frames, identity).split(1, dim=1):
+        return self.roll_out(self.encoder(audio, frames), identity)
+
+    @torch.no_grad()
+    def roll_out(self, features: Tensor, identity: Tensor | None = None) -> Tensor:
+        """As `sample`, from what the encoder makes of the sound, (b, frames, encoder.width)."""
+        b, frames = features.shape[:2]
+        decode = self.decoder.rollout(self.memory_input(features))
+        pose, poses = features.new_zeros(b, 1, POSE_SIZE), []
+        for place in self._places(b, frames, identity).split(1, dim=1):
             pose = self.pose_output(decode(self.pose_input(pose) + place))
             poses.append(pose)
         return torch.cat(poses, dim=1)

@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from aniportrait.face.head_pose import smooth_head_pose_published
+from aniportrait.models.audio_encoder import zero_mean_unit_variance
 
 
 class PublishedMotion:
@@ -44,11 +45,11 @@ class PublishedMotion:
         style = drawn if self.style is None else torch.tensor([self.style])
         chunks = max(1, frames // self.chunk_frames)
         ends = [*(self.chunk_frames * i for i in range(1, chunks)), frames]
-        poses = []
+        sound, poses = zero_mean_unit_variance(audio), []  # of the whole clip, as upstream
         for start, end in zip([0, *ends], ends, strict=False):
             first, last = (round(frame * audio.shape[1] / frames) for frame in (start, end))
-            part = audio[:, first:last]
-            poses.append(self.audio2pose.sample(part, end - start, style.to(audio.device), generator)[0])
+            features = self.audio2pose.encoder.encode(sound[:, first:last], end - start)
+            poses.append(self.audio2pose.roll_out(features, style.to(audio.device))[0])
         head_pose = torch.cat(poses).double().cpu().numpy()
         head_pose[:, :3] *= self.rotation_scale
         return smooth_head_pose_published(head_pose, self.smoothing)

@@ -16,10 +16,15 @@ class Counter:
     identity = SimpleNamespace(num_embeddings=100)
 
     def __init__(self):
-        self.calls = []
+        self.calls, self.heard, self.encoder = [], [], self
 
-    def sample(self, audio, frames, style, generator):
-        self.calls.append((audio.shape[1], frames, int(style)))
+    def encode(self, sound, frames):
+        self.heard.append(sound)
+        return torch.zeros(1, frames, 1)
+
+    def roll_out(self, features, style):
+        frames = features.shape[1]
+        self.calls.append((self.heard[-1].shape[1], frames, int(style)))
         return torch.arange(frames, dtype=torch.float32)[None, :, None].expand(1, frames, 6)
 
 
@@ -40,6 +45,17 @@ def test_every_frame_is_decoded_once_in_chunks_of_5_s_the_last_with_the_rest(fra
     assert [call[1] for call in calls] == chunks
     assert sum(call[0] for call in calls) == round(frames * 16_000 / 30)
     assert all(abs(call[0] - call[1] * 16_000 / 30) <= 1 for call in calls)
+
+
+def test_sound_is_normalised_over_the_whole_clip_not_over_each_chunk():
+    quiet, loud = torch.randn(2, 1, 80_000, generator=Generator().manual_seed(1)) * torch.tensor(
+        [[[0.1]], [[1]]]
+    )
+    network = Counter()
+    PublishedMotion(network)(torch.cat((quiet, loud), dim=1), 300, Generator().manual_seed(0))
+    first, second = network.heard
+    assert float(torch.cat((first, second), dim=1).std()) == pytest.approx(1, abs=1e-3)
+    assert float(second.std() / first.std()) == pytest.approx(10, rel=0.05)
 
 
 def test_rotations_are_halved_and_translations_are_not():
