@@ -24,7 +24,7 @@ PIPE = "pipe:"
 WAITS = (0.5, 2.0)
 """Seconds before another attempt at what a network did not give."""
 PACKAGES = {
-    "s3": "pip install 'aniportrait[s3]'",
+    "s3": "pip install s3fs",
     "hf": "pip install huggingface_hub",
     "gs": "pip install gcsfs",
 }

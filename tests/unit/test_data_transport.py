@@ -142,7 +142,7 @@ def test_loading_processes_read_through_pipes_too(folder):
         ("pipe:cat {name}; exit 3", TransportError, "command .* failed"),
         ("pipe:true {name}", TransportError, "printed nothing"),
         ("pipe:cat index.json", ValueError, r"must say \{name\}"),
-        ("s3://bucket/shards", TransportError, r"pip install 'aniportrait\[s3\]'"),
+        ("s3://bucket/shards", TransportError, "pip install s3fs"),
         ("wrong://bucket", TransportError, "no kind that can be read"),
         ("memory://empty", FileNotFoundError, r"no index\.json"),
     ],
