@@ -12,6 +12,7 @@ from aniportrait.models.pose_decoder import (
     identity_vector,
     shifted,
 )
+from aniportrait.models.pose_rollout import PoseRollout
 
 POSE_SCALE = (10.0, 10.0, 10.0, 2.0, 2.0, 2.0)
 """What counts as a large pose: degrees, then cm. Networks see poses divided by it."""
@@ -99,7 +100,6 @@ class Audio2Pose(nn.Module):
         decoded = self.decoder(self._embedded(previous, shifted(previous)) + style, memory)
         return self._prediction(decoded, previous)
 
-    @torch.no_grad()
     def sample(
         self,
         audio: Tensor,
@@ -119,15 +119,16 @@ class Audio2Pose(nn.Module):
         Returns:
             (b, frames, 6), degrees and cm relative to the reference frame.
         """
-        decode = self.decoder.rollout(self.memory_input(self.encoder(audio, frames)))
-        style = identity_vector(self.identity, identity, len(audio))
-        pose = before = audio.new_zeros(len(audio), 1, POSE_SIZE)
-        poses = []
-        for _ in range(frames):
-            decoded = decode(self._embedded(pose, before) + style)
-            before, pose = pose, self._drawn(self._prediction(decoded, pose), generator, temperature)
-            poses.append(pose)
-        return torch.cat(poses, dim=1)
+        with torch.inference_mode():
+            decode = PoseRollout(self.decoder, self.memory_input(self.encoder(audio, frames)))
+            style = identity_vector(self.identity, identity, len(audio))
+            pose = before = audio.new_zeros(len(audio), 1, POSE_SIZE)
+            poses = []
+            for _ in range(frames):
+                decoded = decode(self._embedded(pose, before) + style)
+                before, pose = pose, self._drawn(self._prediction(decoded, pose), generator, temperature)
+                poses.append(pose)
+        return torch.cat(poses, dim=1)  # outside, an ordinary tensor
 
     def _embedded(self, previous: Tensor, before: Tensor) -> Tensor:
         """The pose before each frame and the one before that (b, f, 6) -> (b, f, width)."""

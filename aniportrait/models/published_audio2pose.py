@@ -12,6 +12,7 @@ from aniportrait.models.pose_decoder import (
     identity_vector,
     shifted,
 )
+from aniportrait.models.pose_rollout import PoseRollout
 
 
 class PublishedAudio2Pose(nn.Module):
@@ -57,7 +58,6 @@ class PublishedAudio2Pose(nn.Module):
         poses = self.pose_input(shifted(head_pose)) + self._places(b, frames, identity)
         return self.pose_output(self.decoder(poses, memory))
 
-    @torch.no_grad()
     def sample(
         self,
         audio: Tensor,
@@ -75,12 +75,13 @@ class PublishedAudio2Pose(nn.Module):
         Returns:
             (b, frames, 6), degrees and cm.
         """
-        decode = self.decoder.rollout(self.memory_input(self.encoder(audio, frames)))
-        pose, poses = audio.new_zeros(len(audio), 1, POSE_SIZE), []
-        for place in self._places(len(audio), frames, identity).split(1, dim=1):
-            pose = self.pose_output(decode(self.pose_input(pose) + place))
-            poses.append(pose)
-        return torch.cat(poses, dim=1)
+        with torch.inference_mode():
+            decode = PoseRollout(self.decoder, self.memory_input(self.encoder(audio, frames)))
+            pose, poses = audio.new_zeros(len(audio), 1, POSE_SIZE), []
+            for place in self._places(len(audio), frames, identity).split(1, dim=1):
+                pose = self.pose_output(decode(self.pose_input(pose) + place))
+                poses.append(pose)
+        return torch.cat(poses, dim=1)  # outside, an ordinary tensor
 
     def _places(self, batch: int, frames: int, identity: Tensor | None) -> Tensor:
         """(batch, frames, width) added to the poses: when, and in whose style."""
