@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from aniportrait.checkpoints.store import Weights, open_weights
-from aniportrait.cli.networks import load_network
+from aniportrait.checkpoints.store import Weights, WeightsError, open_weights
+from aniportrait.cli.networks import load_network, weights_config
 from aniportrait.cli.pipelines import face_landmarker, portrait_pipeline, sampling_settings
 from aniportrait.data.media import read_video, write_video
 from aniportrait.data.schema import SAMPLE_RATE
@@ -17,7 +18,7 @@ from aniportrait.data.sound import NoAudioError, read_audio
 from aniportrait.face.crop import face_crop
 from aniportrait.face.landmarks import NoFaceError
 from aniportrait.face.track import FaceTrack
-from aniportrait.pipelines.audio_driven import AudioDriven, HeadMotion, PredictedMotion, StillHead
+from aniportrait.pipelines.audio_driven import AudioDriven, HeadMotion, StillHead
 from aniportrait.pipelines.picture import MEASURE_SIZE, Picture, prepare_picture, read_image
 from aniportrait.pipelines.portrait import SamplingSettings
 from aniportrait.pipelines.reenact import Reenact
@@ -121,8 +122,11 @@ def _head_motion(config: DictConfig, weights: Weights) -> HeadMotion:
     if config.head_pose == "still":
         return StillHead()
     if config.head_pose == "predicted":
+        if "audio2pose" not in weights:
+            raise WeightsError(f"{weights.source} holds no audio2pose: add head_pose=still")
         audio2pose = load_network(weights, "audio2pose", config.paths).to(config.device)
-        return PredictedMotion(audio2pose, config.style)
+        head_motion = instantiate(weights_config(weights, "audio2pose", config.paths).head_motion)
+        return head_motion(audio2pose, config.style)
     raise ValueError(f"head_pose={config.head_pose} must be predicted or still")
 
 

@@ -93,8 +93,10 @@ def write_example(index: ShardIndex, split: str, folder: Path) -> None:
 
 
 def _index(config: DictConfig) -> ShardIndex:
-    folder = Path(config.data.folder)
-    if not (folder / "index.json").is_file() and config.data.build is not None:
+    folder = config.data.folder
+    if not isinstance(folder, str):
+        raise ValueError("evaluate.py scores one data set: data.folder must be one folder, not a mixture")
+    if config.data.build is not None and not (Path(folder) / "index.json").is_file():
         instantiate(config.data.build).write(folder)
     return ShardIndex.load(folder)
 

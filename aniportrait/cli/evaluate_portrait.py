@@ -132,7 +132,7 @@ def evaluate_motion(weights: Weights, index: ShardIndex, config: DictConfig) -> 
     length = moving.windows.context_length
     note = (
         f"{len(trials)} clips of {length} frames. Flicker: difference of successive frames against the truth's; 1 is "
-        "as lively as the truth. Frame by frame, each frame has its own noise."
+        f"as lively as the truth. Of the noise {settings.shared_noise:.0%} is common to all frames of a clip."
     )
     sections = [
         Table("stage 2", columns, rows, note),
@@ -193,8 +193,8 @@ def _frame_by_frame(
 
 @torch.inference_mode()
 def _round_trip(pipeline: PortraitPipeline, frames: Tensor) -> Tensor:
-    networks = pipeline.networks
-    return networks.decode(networks.encode(frames[None].to(pipeline.device)))[0].cpu()
+    autoencoder = pipeline.networks.autoencoder
+    return autoencoder.decode(autoencoder.encode(frames.to(pipeline.device))).clamp(-1, 1).cpu()
 
 
 def _scores(suite: PortraitSuite, *more: str) -> list[Score]:

@@ -11,7 +11,7 @@ from aniportrait.checkpoints.store import Weights
 from aniportrait.cli.networks import load_network
 from aniportrait.data.schema import SpeechBatch
 from aniportrait.data.shards import ShardEntry, ShardIndex
-from aniportrait.data.windows import SpeechWindows
+from aniportrait.data.speech_windows import SpeechWindows
 from aniportrait.evaluation.head_motion_speed import HeadMotionSpeed
 from aniportrait.evaluation.head_motion_spread import HeadMotionSpread
 from aniportrait.evaluation.lip_vertex_error import LipVertexError
@@ -136,5 +136,5 @@ def _speech(index: ShardIndex, entries: Sequence[ShardEntry], what: str) -> Iter
     if not with_sound and what == "scored clips":
         raise ValueError(f"none of the {len(entries)} clips to be scored in {index.folder} has sound")
     for entry in tqdm(with_sound, what, unit="clip"):
-        whole = SpeechWindows(index.folder, index.fps, entry.frames, (), cache_bytes=0)
+        whole = SpeechWindows(index.fps, entry.frames, (), cache_bytes=0)
         yield whole.collate([whole.fixed(entry, 0)])

@@ -1,6 +1,7 @@
 """Building networks: from a config for training, from a weights folder for everything else."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,17 +14,33 @@ from torch import nn
 from aniportrait.checkpoints.store import Weights, WeightsError, is_motion_key, load_strictly
 from aniportrait.models.portrait_networks import PortraitNetworks
 
+log = logging.getLogger(__name__)
+
 CHOICES = (
     "model",
     "autoencoder",
     "image_encoder",
     "audio_encoder",
     "mesh_head",
+    "audio2pose",
     "pose_guider",
     "noise_schedule",
+    "latent_space",
     "windows",
 )
 """Config groups that decide what a network is; a card names its option of each."""
+
+DECISIVE = {
+    "audio2mesh": ("model", "audio_encoder", "mesh_head"),
+    "audio2pose": ("model", "audio_encoder", "audio2pose"),
+    "reference_net": ("model", "autoencoder", "image_encoder"),
+    "denoising_unet": ("model", "autoencoder", "image_encoder", "latent_space"),
+    "motion_module": ("model",),
+    "pose_guider": ("model", "pose_guider"),
+    "autoencoder": ("autoencoder",),
+    "image_encoder": ("image_encoder",),
+}
+"""Network -> the choices without which its weights mean nothing."""
 
 PORTRAIT = ("reference_net", "pose_guider", "denoising_unet")
 """What the two steps of Lmk2Video train, but for the motion modules."""
@@ -31,10 +48,14 @@ PORTRAIT = ("reference_net", "pose_guider", "denoising_unet")
 
 def card_of(config: DictConfig, name: str) -> dict[str, Any]:
     """What must be known to build the network `name` again: choices from conf/, plain numbers, nothing to execute."""
-    chosen = HydraConfig.get().runtime.choices
+    return card_with(config, name, HydraConfig.get().runtime.choices)
+
+
+def card_with(config: DictConfig, name: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """As `card_of`, with the choices that `config` was composed with."""
     return {
         "choices": {group: chosen[group] for group in CHOICES},
-        "sizes": _numbers(OmegaConf.to_container(_node(config, name), resolve=True)),
+        "sizes": _numbers(OmegaConf.to_container(node_of(config, name), resolve=True)),
         "settings": {"fps": config.fps, "image_size": config.image_size},
     }
 
@@ -59,7 +80,7 @@ def weights_config(
     config.image_size = int(card["settings"]["image_size"])
     config.fps = float(card["settings"]["fps"])
     OmegaConf.resolve(config)
-    _set_numbers(_node(config, name), card["sizes"], f"{weights.source}: {name}")
+    set_numbers(node_of(config, name), card["sizes"], f"{weights.source}: {name}")
     return config
 
 
@@ -74,16 +95,14 @@ def load_portrait_networks(weights: Weights, paths: DictConfig, *, motion: bool)
     """Build and load what animates a portrait; with `motion`, the motion modules as well."""
     config = weights_config(weights, "denoising_unet", paths)
     parts = {name: load_network(weights, name, paths) for name in PORTRAIT}
-    image_encoder = instantiate(config.networks.image_encoder)
-    if "image_encoder" in weights:
-        weights.load_into("image_encoder", image_encoder)
+    for name in ("autoencoder", "image_encoder"):
+        brought = name in weights
+        parts[name] = load_network(weights, name, paths) if brought else instantiate(config.networks[name])
     if motion:
         with_motion = weights_config(weights, "motion_module", paths)
         parts["denoising_unet"] = add_motion(parts["denoising_unet"], with_motion)
         load_motion(parts["denoising_unet"], weights)
-    return PortraitNetworks(
-        **parts, autoencoder=instantiate(config.networks.autoencoder), image_encoder=image_encoder
-    ).eval()
+    return PortraitNetworks(**parts, latent_space=instantiate(config.latent_space)).eval()
 
 
 def build_portrait_networks(config: DictConfig, *, motion: bool) -> PortraitNetworks:
@@ -96,6 +115,7 @@ def build_portrait_networks(config: DictConfig, *, motion: bool) -> PortraitNetw
         denoising_unet=add_motion(denoising_unet, config) if motion else denoising_unet,
         autoencoder=instantiate(nodes.autoencoder),
         image_encoder=instantiate(nodes.image_encoder),
+        latent_space=instantiate(config.latent_space),
     )
 
 
@@ -127,12 +147,15 @@ def load_spatial(denoising_unet: nn.Module, weights: Weights) -> None:
     )
 
 
-def states_of(networks: nn.Module) -> dict[str, dict[str, torch.Tensor]]:
-    """Named state dicts of what a LightningModule holds under `.networks`, motion modules apart."""
+def states_of(networks: nn.Module, config: DictConfig) -> dict[str, dict[str, torch.Tensor]]:
+    """Named state dicts of what a LightningModule holds under `.networks`, motion modules apart.
+
+    An autoencoder is left where it was found, unless it came with `weights=`.
+    """
     states: dict[str, dict[str, torch.Tensor]] = {}
     for name, network in networks.named_children():
         state = network.state_dict()
-        if name == "autoencoder" or not state:
+        if (name == "autoencoder" and config.autoencoder.get("sizes") is None) or not state:
             continue
         motion = {key: value for key, value in state.items() if is_motion_key(key)}
         states[name] = {key: value for key, value in state.items() if key not in motion}
@@ -141,7 +164,39 @@ def states_of(networks: nn.Module) -> dict[str, dict[str, torch.Tensor]]:
     return states
 
 
-def _node(config: DictConfig, name: str) -> DictConfig:
+def fit_to_weights(config: DictConfig, weights: Weights, names: Iterable[str]) -> None:
+    """Give the networks that `weights` bring their sizes, in a training's config.
+
+    Sizes follow the weights; choices are the user's: where they differ, WeightsError says what to add.
+    """
+    chosen = HydraConfig.get().runtime.choices
+    brought = [name for name in names if name in weights]
+    differing: dict[str, str] = {}
+    for name in brought:
+        theirs = weights.card(name)["choices"]
+        differing |= {g: theirs[g] for g in DECISIVE[name] if theirs.get(g, chosen[g]) != chosen[g]}
+    if "denoising_unet" in brought and not differing:
+        predicted = weights_config(weights, "denoising_unet", config.paths).noise_schedule
+        if _prediction(predicted) != _prediction(config.noise_schedule):
+            differing["noise_schedule"] = weights.card("denoising_unet")["choices"]["noise_schedule"]
+    if differing:
+        settings = " ".join(f"{group}={option}" for group, option in differing.items())
+        raise WeightsError(
+            f"{weights.source} holds networks of other choices than this run's: add {settings}"
+        )
+    for name in brought:
+        set_numbers(node_of(config, name), weights.card(name)["sizes"], f"{weights.source}: {name}")
+    for key in ("fps", "image_size") if "denoising_unet" in brought else ("fps",):
+        theirs = {weights.card(name)["settings"][key] for name in brought} - {config[key]}
+        if theirs:
+            log.warning("%s has %s %s, this run %s", weights.source, key, *sorted(theirs), config[key])
+
+
+def _prediction(noise_schedule: DictConfig) -> str:
+    return noise_schedule.get("prediction_type", "v_prediction")
+
+
+def node_of(config: DictConfig, name: str) -> DictConfig:
     """The config node whose numbers size the network `name`."""
     return config.sizes.motion if name == "motion_module" else config.networks[name]
 
@@ -154,22 +209,25 @@ def _numbers(node: Any) -> Any:
             continue
         if isinstance(value, Mapping):
             kept[key] = _numbers(value)
-        elif value is None or isinstance(value, bool | int | float) or _is_number_list(value):
+        elif _is_plain(value):
             kept[key] = value
     return kept
 
 
-def _is_number_list(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, bool | int | float) for item in value)
+def _is_plain(value: Any) -> bool:
+    """Nothing, a number, or a list of numbers."""
+    return value is None or all(
+        isinstance(item, bool | int | float) for item in (value if isinstance(value, list) else [value])
+    )
 
 
-def _set_numbers(node: DictConfig, sizes: Mapping[str, Any], what: str) -> None:
+def set_numbers(node: DictConfig, sizes: Mapping[str, Any], what: str) -> None:
     for key, value in sizes.items():
         if key.startswith("_") or key not in node:
             raise WeightsError(f"{what} sets {key}, which is no setting of this version")
-        if isinstance(value, Mapping):
-            _set_numbers(node[key], value, f"{what}.{key}")
-        elif value is None or isinstance(value, bool | int | float) or _is_number_list(value):
+        if isinstance(value, Mapping) and node[key] is not None:
+            set_numbers(node[key], value, f"{what}.{key}")
+        elif _is_plain(value) or (isinstance(value, Mapping) and all(map(_is_plain, value.values()))):
             node[key] = value
         else:
             raise WeightsError(f"{what} sets {key} to {value!r}, which must be a number")

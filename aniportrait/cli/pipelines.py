@@ -48,6 +48,7 @@ def sampling_settings(
     return SamplingSettings(
         steps=own.steps if steps is None else steps,
         guidance_scale=own.guidance_scale if guidance_scale is None else guidance_scale,
+        shared_noise=own.shared_noise,
         seed=seed,
     )
 

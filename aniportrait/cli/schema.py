@@ -34,8 +34,12 @@ class NetworksConfig:
     image_encoder: Any = MISSING
     audio_encoder: Any = MISSING
     mesh_head: Any = MISSING
+    audio2pose: Any = MISSING
+    pose_loss: Any = MISSING
+    head_motion: Any = MISSING
     pose_guider: Any = MISSING
     noise_schedule: Any = MISSING
+    latent_space: Any = MISSING
     windows: Any = MISSING
     networks: Any = MISSING
     paths: Any = MISSING
@@ -110,13 +114,49 @@ class AnimateConfig:
 
 
 @dataclass
+class ConvertConfig:
+    """python convert.py"""
+
+    published: str | None = None
+    weights: str | None = None
+    out: str = MISSING
+    only: list[str] | None = None
+    image_size: int | None = None
+    fps: float = 30.0
+    heads: Any = MISSING
+    norm_num_groups: int | None = None
+
+
+@dataclass
+class DownloadConfig:
+    """python download.py"""
+
+    out: str = MISSING
+    training: bool = False
+
+
+@dataclass
 class PrepareConfig:
     """python prepare.py"""
 
     source: Any = MISSING
     out: str = MISSING
+    step: str = "clips"
+    partition: str | None = None
+    data: Any = MISSING
+    autoencoder: Any = MISSING
+    image_encoder: Any = MISSING
+    latent_channels: int = MISSING
+    image_embed_width: int = MISSING
+    encoding: Any = MISSING
+    show: Any = MISSING
     fps: float = 25.0
     image_size: int = MISSING
+    margin: float = MISSING
+    scenes: str = MISSING
+    cut_threshold: float = MISSING
+    longest_seconds: float = MISSING
+    gates: Any = MISSING
     workers: int | None = None
     clips_per_shard: int = MISSING
     paths: Any = MISSING
@@ -130,3 +170,5 @@ def register() -> None:
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="animate_schema", node=AnimateConfig)
     store.store(name="prepare_schema", node=PrepareConfig)
+    store.store(name="convert_schema", node=ConvertConfig)
+    store.store(name="download_schema", node=DownloadConfig)

@@ -6,9 +6,11 @@ neutral mesh), `key.json` (ClipMeta). `index.json` is written last: a folder wit
 """
 
 import dataclasses
+import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +22,9 @@ from webdataset.writer import TarWriter
 from aniportrait.data.media import MediaError
 from aniportrait.data.schema import ARRAYS, AUDIO, META, VIDEO, ClipMeta, ClipSample
 from aniportrait.data.sound import decode_flac, encode_flac
+from aniportrait.data.transport import INDEX, Location, transport_of
 from aniportrait.face.track import FaceTrack
 
-INDEX = "index.json"
 FORMAT = 1
 BLOCK = 512
 TRACK_ARRAYS = tuple(field.name for field in dataclasses.fields(FaceTrack))
@@ -41,6 +43,7 @@ class ShardEntry:
         key, identity, split, source, frames, has_audio: as in ClipMeta.
         shard: file name of the tar.
         members: extension -> (offset, size) in bytes of the member's data in the tar.
+        folder: where the data set lies.
     """
 
     key: str
@@ -51,6 +54,7 @@ class ShardEntry:
     has_audio: bool
     shard: str
     members: dict[str, tuple[int, int]]
+    folder: Location = ""
 
 
 @dataclass(frozen=True)
@@ -62,27 +66,34 @@ class ShardIndex:
         fps: frames per second of every sample.
         image_size: side of every (square) picture, pixels.
         fingerprint: of what the data set was made from.
+        digest: of the index itself: other samples, other bytes or another order give another one.
     """
 
-    folder: Path
+    folder: Location
     fps: float
     image_size: int
     samples: tuple[ShardEntry, ...]
     fingerprint: str = ""
+    digest: str = ""
 
     @staticmethod
-    def load(folder: str | Path) -> "ShardIndex":
-        path = Path(folder) / INDEX
-        if not path.is_file():
-            raise FileNotFoundError(f"{folder} holds no {INDEX}: it is not a folder of finished shards")
+    def load(folder: Location) -> "ShardIndex":
+        path = f"{folder}/{INDEX}"
         try:
-            content = json.loads(path.read_text())
+            data = transport_of(folder).read(INDEX)
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(
+                f"{folder} holds no {INDEX}: it is not a folder of finished shards"
+            ) from None
+        try:
+            content = json.loads(data)
             if content["format"] != FORMAT:
                 raise ShardError(f"{path} has format {content['format']}, this version reads format {FORMAT}")
-            entries = tuple(_entry(item) for item in content["samples"])
+            entries = tuple(_entry(item, folder) for item in content["samples"])
             fps, image_size = float(content["fps"]), int(content["image_size"])
-            return ShardIndex(Path(folder), fps, image_size, entries, content.get("fingerprint", ""))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            digest = hashlib.sha256(data).hexdigest()
+            return ShardIndex(folder, fps, image_size, entries, content.get("fingerprint", ""), digest)
+        except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
             raise ShardError(f"{path} is not an index of shards: {type(error).__name__} {error}") from error
 
     def of_split(self, split: str) -> tuple[ShardEntry, ...]:
@@ -261,20 +272,18 @@ def decode_arrays(data: bytes, names: Sequence[str] | None = None) -> dict[str, 
         return {name: stored[name] for name in stored.files if names is None or name in names}
 
 
-def read_member(folder: str | Path, entry: ShardEntry, extension: str) -> bytes:
-    """Bytes of one member, without reading the rest of the shard."""
+def read_member(folder: Location, entry: ShardEntry, extension: str) -> bytes:
+    """Bytes of one member, without reading the rest of the shard where the transport allows."""
     if extension not in entry.members:
         raise ShardError(f"sample {entry.key} has no {extension}")
     offset, size = entry.members[extension]
-    path = Path(folder) / entry.shard
-    with path.open("rb", buffering=0) as stream:
-        data = os.pread(stream.fileno(), size, offset)
+    data = transport_of(folder).read(entry.shard, offset, size)
     if len(data) != size:
-        raise ShardError(f"{path} ends before the {extension} of sample {entry.key}")
+        raise ShardError(f"{folder}/{entry.shard} ends before the {extension} of sample {entry.key}")
     return data
 
 
-def read_sample(folder: str | Path, entry: ShardEntry) -> ClipSample:
+def read_sample(folder: Location, entry: ShardEntry) -> ClipSample:
     """One whole sample by its byte offsets."""
     members = {extension: read_member(folder, entry, extension) for extension in entry.members}
     try:
@@ -300,7 +309,10 @@ def _storable(array: np.ndarray) -> np.ndarray:
     return array.astype(np.bool_ if array.dtype == np.bool_ else np.float32, copy=False)
 
 
-def _entry(item: dict) -> ShardEntry:
+def _entry(item: dict, folder: Location) -> ShardEntry:
     members = {extension: (int(place[0]), int(place[1])) for extension, place in item["members"].items()}
     names = ("key", "identity", "split", "source", "frames", "has_audio", "shard")
-    return ShardEntry(**{name: item[name] for name in names}, members=members)
+    # An index may come from anyone, and the name becomes part of a path or of a command.
+    if not re.fullmatch(r"\w[\w.-]*", item["shard"]):
+        raise ShardError(f"{folder}/{INDEX} names a shard {item['shard']!r}, which is no plain file name")
+    return ShardEntry(**{name: item[name] for name in names}, members=members, folder=folder)

@@ -11,6 +11,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from aniportrait.models.pretrained import from_folder_or_hub
+
 SAMPLE_RATE = 16_000
 HOP = 160
 WINDOW = 400
@@ -71,19 +73,16 @@ class Wav2Vec2Encoder(nn.Module):
 
 
 def _pretrained(path: str | Path) -> Wav2Vec2Model:
-    missing = (
-        f"audio encoder weights {path} not found: set audio_encoder.path to a folder that holds "
-        "facebook/wav2vec2-base-960h (config.json and its weights), or to a hub name with the network up"
+    return from_folder_or_hub(
+        Wav2Vec2Model,
+        path,
+        "audio_encoder.path",
+        "facebook/wav2vec2-base-960h (config.json and its weights)",
+        may_lack=(
+            "masked_spec_embed",
+        ),  # what masked moments become in training; never stored with base-960h
+        may_add=("lm_head.", "project_", "quantizer."),  # heads of speech recognition and of pre-training
     )
-    local = Path(path).expanduser()
-    if not local.is_dir() and (
-        local.is_absolute() or str(path).startswith((".", "~")) or str(path).count("/") != 1
-    ):
-        raise FileNotFoundError(missing)
-    try:
-        return Wav2Vec2Model.from_pretrained(str(local) if local.is_dir() else str(path))
-    except OSError as error:
-        raise FileNotFoundError(missing) from error
 
 
 def zero_mean_unit_variance(audio: Tensor) -> Tensor:

@@ -75,10 +75,16 @@ class PublishedAudio2Pose(nn.Module):
         Returns:
             (b, frames, 6), degrees and cm.
         """
+        with torch.no_grad():
+            return self.roll_out(self.encoder(audio, frames), identity)
+
+    def roll_out(self, features: Tensor, identity: Tensor | None = None) -> Tensor:
+        """As `sample`, from what the encoder makes of the sound, (b, frames, encoder.width)."""
+        b, frames = features.shape[:2]
         with torch.inference_mode():
-            decode = PoseRollout(self.decoder, self.memory_input(self.encoder(audio, frames)))
-            pose, poses = audio.new_zeros(len(audio), 1, POSE_SIZE), []
-            for place in self._places(len(audio), frames, identity).split(1, dim=1):
+            decode = PoseRollout(self.decoder, self.memory_input(features))
+            pose, poses = features.new_zeros(b, 1, POSE_SIZE), []
+            for place in self._places(b, frames, identity).split(1, dim=1):
                 pose = self.pose_output(decode(self.pose_input(pose) + place))
                 poses.append(pose)
         return torch.cat(poses, dim=1)  # outside, an ordinary tensor

@@ -3,12 +3,13 @@
 import pytest
 from entries import composed
 from hydra.errors import ConfigCompositionException
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 EXPERIMENTS = ("audio2mesh", "audio2pose", "stage1_reference", "stage2_motion")
 PARTS = {
-    "sd15": ("SDVae", "ClipImageEncoder", "Wav2Vec2Encoder", "v_prediction"),
-    "tiny": ("SpaceToDepth", "ThumbnailEncoder", "LogMelEncoder", "sample"),
+    "sd15": ("SDVae", "ClipImageEncoder", "Wav2Vec2Encoder", "v_prediction", "AbsoluteLatents"),
+    "tiny": ("SpaceToDepth", "ThumbnailEncoder", "LogMelEncoder", "sample", "PortraitRelativeLatents"),
 }
 
 
@@ -16,11 +17,12 @@ PARTS = {
 @pytest.mark.parametrize("model", PARTS)
 def test_a_model_brings_its_encoders_and_schedule_into_every_experiment(experiment, model):
     with composed("train", f"experiment={experiment}", f"model={model}") as config:
-        autoencoder, image_encoder, audio_encoder, prediction = PARTS[model]
+        autoencoder, image_encoder, audio_encoder, prediction, latent_space = PARTS[model]
         assert config.autoencoder._target_.endswith(autoencoder)
         assert config.image_encoder._target_.endswith(image_encoder)
         assert config.audio_encoder._target_.endswith(audio_encoder)
         assert config.noise_schedule.get("prediction_type", "v_prediction") == prediction
+        assert config.latent_space._target_.endswith(latent_space)
         OmegaConf.resolve(config.networks)
         OmegaConf.resolve(config.module)
 
@@ -62,6 +64,23 @@ def test_debug_settings_reach_the_trainer(debug):
     with composed("train", "experiment=audio2mesh", "model=tiny", "trainer=cpu", f"debug={debug}") as config:
         node = {"fast_dev_run": "fast_dev_run", "overfit": "overfit_batches", "profiler": "profiler"}[debug]
         assert config.trainer[node]
+
+
+def test_a_mixture_of_data_sets_reaches_the_datamodule_as_plain_folders_and_weights():
+    parts = "data.folders=[{folder: data/vfhq, weight: 0.7}, {folder: 's3://b/celebv', weight: 0.3}]"
+    for experiment in EXPERIMENTS:
+        with composed("train", f"experiment={experiment}", "model=tiny", "data=mixture", parts) as config:
+            data = instantiate(config.datamodule)
+            assert data.weights == {"data/vfhq": 0.7, "s3://b/celebv": 0.3}
+            assert data.max_bad == 10
+
+
+@pytest.mark.parametrize("data", ["shards", "synthetic", "mixture"])
+def test_every_kind_of_data_says_how_it_is_loaded(data):
+    settings = ("data.flip_chance=0.5", "data.smallest_crop=0.9", "data.latents=false", "data.max_bad=3")
+    with composed("train", "experiment=stage2_motion", "model=tiny", f"data={data}", *settings) as config:
+        node = config.datamodule
+        assert (node.flip_chance, node.smallest_crop, node.latents, node.max_bad) == (0.5, 0.9, False, 3)
 
 
 @pytest.mark.parametrize("model", PARTS)

@@ -14,7 +14,7 @@ from aniportrait.data.schema import PortraitBatch
 from aniportrait.diffusion.sampler import sample
 from aniportrait.evaluation.face_l1 import FaceRegionL1
 from aniportrait.models.portrait_networks import PortraitNetworks
-from aniportrait.training.portrait_step import batch_conditions
+from aniportrait.training.portrait_step import batch_conditions, frame_latents
 
 
 class SampleFrames(Callback):
@@ -46,7 +46,7 @@ class SampleFrames(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if batch_idx == 0:
-            self._batch = first_clips(batch, self.clips)
+            self._batch = batch.first(self.clips)
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -65,7 +65,7 @@ class SampleFrames(Callback):
 
     def _sampled(self, networks: PortraitNetworks, scheduler, batch: PortraitBatch) -> torch.Tensor:
         conditions = batch_conditions(networks, batch)
-        latents = networks.encode(batch.frames)
+        latents = frame_latents(networks, batch)
         sampled = sample(
             networks.denoising_unet,
             scheduler,
@@ -76,7 +76,7 @@ class SampleFrames(Callback):
             steps=self.steps,
             generator=Generator(latents.device).manual_seed(self.seed),
         )
-        return networks.decode(sampled)
+        return networks.decode(networks.latent_space.decode(sampled, conditions.reference_latents))
 
     def _show(self, trainer: Trainer, grid: np.ndarray) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -87,11 +87,6 @@ class SampleFrames(Callback):
                 logger.log_image("val/samples", [grid], step=trainer.global_step)
             elif hasattr(getattr(logger, "experiment", None), "add_image"):
                 logger.experiment.add_image("val/samples", grid, trainer.global_step, dataformats="HWC")
-
-
-def first_clips(batch: PortraitBatch, count: int) -> PortraitBatch:
-    """The first `count` clips of a batch."""
-    return batch._make(field[:count] for field in batch)
 
 
 def _grid(batch: PortraitBatch, frames: torch.Tensor) -> np.ndarray:
