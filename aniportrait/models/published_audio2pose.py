@@ -82,12 +82,13 @@ class PublishedAudio2Pose(nn.Module):
         """As `sample`, from what the encoder makes of the sound, (b, frames, encoder.width)."""
         b, frames = features.shape[:2]
         with torch.inference_mode():
-            decode = PoseRollout(self.decoder, self.memory_input(features))
-            pose, poses = features.new_zeros(b, 1, POSE_SIZE), []
-            for place in self._places(b, frames, identity).split(1, dim=1):
-                pose = self.pose_output(decode(self.pose_input(pose) + place))
+            memory, places = self.memory_input(features), self._places(b, frames, identity)
+            decode = PoseRollout(self.decoder, self.pose_input, places, memory)
+            pose, poses = features.new_zeros(b, POSE_SIZE), []
+            for _ in range(frames):
+                pose = self.pose_output(decode(pose))
                 poses.append(pose)
-        return torch.cat(poses, dim=1)  # outside, an ordinary tensor
+        return torch.stack(poses, dim=1)  # outside, an ordinary tensor
 
     def _places(self, batch: int, frames: int, identity: Tensor | None) -> Tensor:
         """(batch, frames, width) added to the poses: when, and in whose style."""
