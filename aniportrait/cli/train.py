@@ -111,10 +111,7 @@ def build_module(config: DictConfig, weights: Weights | None) -> Any:
             weights.load_into(config.task, network)
         return partial(network, **optimisation)
     networks = build_portrait_networks(config, motion=config.task == "stage2")
-    if (
-        config.task == "stage1"
-    ):  # motion modules see five axes, on which torch's channels_last backward crashes
-        networks.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    networks.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if weights is not None:
         _load_portrait_weights(networks, weights, config)
     else:

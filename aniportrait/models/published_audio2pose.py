@@ -12,6 +12,7 @@ from aniportrait.models.pose_decoder import (
     identity_vector,
     shifted,
 )
+from aniportrait.models.pose_rollout import PoseRollout
 
 
 class PublishedAudio2Pose(nn.Module):
@@ -57,7 +58,6 @@ class PublishedAudio2Pose(nn.Module):
         poses = self.pose_input(shifted(head_pose)) + self._places(b, frames, identity)
         return self.pose_output(self.decoder(poses, memory))
 
-    @torch.no_grad()
     def sample(
         self,
         audio: Tensor,
@@ -75,18 +75,20 @@ class PublishedAudio2Pose(nn.Module):
         Returns:
             (b, frames, 6), degrees and cm.
         """
-        return self.roll_out(self.encoder(audio, frames), identity)
+        with torch.no_grad():
+            return self.roll_out(self.encoder(audio, frames), identity)
 
-    @torch.no_grad()
     def roll_out(self, features: Tensor, identity: Tensor | None = None) -> Tensor:
         """As `sample`, from what the encoder makes of the sound, (b, frames, encoder.width)."""
         b, frames = features.shape[:2]
-        decode = self.decoder.rollout(self.memory_input(features))
-        pose, poses = features.new_zeros(b, 1, POSE_SIZE), []
-        for place in self._places(b, frames, identity).split(1, dim=1):
-            pose = self.pose_output(decode(self.pose_input(pose) + place))
-            poses.append(pose)
-        return torch.cat(poses, dim=1)
+        with torch.inference_mode():
+            memory, places = self.memory_input(features), self._places(b, frames, identity)
+            decode = PoseRollout(self.decoder, self.pose_input, places, memory)
+            pose, poses = features.new_zeros(b, POSE_SIZE), []
+            for _ in range(frames):
+                pose = self.pose_output(decode(pose))
+                poses.append(pose)
+        return torch.stack(poses, dim=1)  # outside, an ordinary tensor
 
     def _places(self, batch: int, frames: int, identity: Tensor | None) -> Tensor:
         """(batch, frames, width) added to the poses: when, and in whose style."""

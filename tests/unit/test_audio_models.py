@@ -137,6 +137,13 @@ def test_head_poses_depend_on_sound_and_style_but_not_on_the_future(model):
         assert torch.equal(reference[:, :7], predicted(samples(12), 0, later)[:, :7])
 
 
+@pytest.mark.parametrize("model", [published(), probabilistic()], ids=["published", "probabilistic"])
+def test_what_is_sampled_is_an_ordinary_tensor(model):
+    motion = model.sample(samples(4), 4)
+    assert not motion.is_inference()
+    assert not motion.requires_grad
+
+
 def test_two_seeds_give_two_motions_and_one_seed_gives_one():
     model, audio = probabilistic(), samples(20)
 
