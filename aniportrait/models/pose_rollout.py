@@ -7,7 +7,6 @@ all frames at once, what is affine is multiplied out, and the rest is kept to as
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aniportrait.models.pose_decoder import PoseDecoder, PoseDecoderLayer, causal_bias
@@ -16,7 +15,7 @@ from aniportrait.models.pose_decoder import PoseDecoder, PoseDecoderLayer, causa
 class PoseRollout:
     """Decodes frame after frame: each is one token, for keys and values of the frames before are kept.
 
-    Without dropout or gradients; faster under `torch.inference_mode()`.
+    Without dropout or gradients: to be made and called under `torch.inference_mode()`.
 
     Args:
         decoder: whose frames.
@@ -27,27 +26,30 @@ class PoseRollout:
 
     def __init__(self, decoder: PoseDecoder, embed: nn.Linear, places: Tensor, memory: Tensor):
         b, frames, _ = memory.shape
+        layers: list[Any] = list(decoder.layers)
         self.size = min(frames, decoder.reach or frames)
-        self.layers = [_LayerRollout(layer, memory, self.size) for layer in decoder.layers]
+        after = [layer.attention_output.bias for layer in layers[1:]] + [torch.zeros_like(embed.bias)]
+        self.layers = [
+            _LayerRollout(layer, memory, self.size, bias) for layer, bias in zip(layers, after, strict=True)
+        ]
         place = torch.arange(self.size, device=memory.device)
         self.bias = causal_bias(decoder.slopes, place[-1:], place).to(memory.dtype).repeat(b, 1, 1)
-        self.embed = embed.weight
-        self.offsets = (places + embed.bias).unbind(1)
         # The first layer's queries, keys and values are an affine map of n numbers: its matrix times `embed`.
-        project = decoder.layers[0].query_key_value
-        self.project = project.weight @ embed.weight
-        self.projected_offsets = project(places + embed.bias).unbind(1)
+        offsets, first = places + embed.bias, layers[0].query_key_value
+        self.embed = embed.weight.t()
+        self.offsets = (offsets + layers[0].attention_output.bias).unbind(1)
+        self.project = (first.weight @ embed.weight).t()
+        self.projected_offsets = first(offsets).unbind(1)
         self.frame = 0
 
     def __call__(self, before: Tensor) -> Tensor:
         """What is known of the poses before the next frame (b, n) -> decoded (b, width)."""
-        frame, bias = self.frame, self._bias()
-        pose = F.linear(before, self.embed).add_(self.offsets[frame])
-        query_key_value = F.linear(before, self.project).add_(self.projected_offsets[frame])
-        for layer in self.layers:
-            if layer is not self.layers[0]:
-                query_key_value = layer.query_key_value(pose)
-            pose = layer(pose, query_key_value, frame, bias)
+        frame, bias, (first, *others) = self.frame, self._bias(), self.layers
+        torch.addmm(self.projected_offsets[frame], before, self.project, out=first.query_key_value)
+        pose = first(torch.addmm(self.offsets[frame], before, self.embed), frame, bias)
+        for layer in others:
+            layer.project(pose)
+            pose = layer(pose, frame, bias)
         self.frame += 1
         return pose
 
@@ -59,43 +61,57 @@ class PoseRollout:
 
 
 class _LayerRollout:
-    """`PoseDecoderLayer.forward` of one frame after another; frame i is kept at place i modulo `size`."""
+    """`PoseDecoderLayer.forward` of one frame after another; frame i is kept at place i modulo `size`.
 
-    def __init__(self, layer: PoseDecoderLayer, memory: Tensor, size: int):
+    A product is added to the residual in one operation, and so its bias comes with the residual, from the norm that
+    made it: poses come with the bias of `attention_output` and leave with the next layer's, `after` (width).
+    What is read within a step alone always lies in the same memory, so that views of it are made once.
+    """
+
+    def __init__(self, layer: PoseDecoderLayer, memory: Tensor, size: int, after: Tensor):
         b, _, width = memory.shape
         k, d = layer.heads, width // layer.heads
-        self.shape = (b, 3, k, d)
-        self.scale = d**-0.5
-        self.project = _weights(layer.query_key_value)
-        self.linears = _weights(layer.attention_output, layer.expand, layer.contract)
-        self.norms = _weights(layer.norm1, layer.norm2, layer.norm3)
-        # What is heard is added after the first norm, as its bias is.
-        self.heard = (layer.heard(memory) + layer.norm1.bias).unbind(1)
+        self.scale, self.width = d**-0.5, (width,)
+        self.projection = _of_shifted(layer.query_key_value, layer.attention_output.bias)
+        self.output = layer.attention_output.weight.t()
+        self.expand = _of_shifted(layer.expand, layer.contract.bias)
+        self.contract = layer.contract.weight.t()
+        self.norm1 = layer.norm1.weight
+        self.heard = (layer.heard(memory) + layer.norm1.bias).unbind(1)  # added where the norm's bias is
+        self.norm2 = layer.norm2.weight, layer.norm2.bias + layer.contract.bias
+        self.norm3 = layer.norm3.weight, layer.norm3.bias + after
+
         held = memory.new_empty(2, b, k, size, d)
         self.places = held.unbind(3)
-        self.keys, self.values = held.view(2, b * k, size, d).unbind(0)
-        self.keys = self.keys.transpose(1, 2)
+        keys, self.values = held.view(2, b * k, size, d).unbind(0)
+        self.keys = keys.transpose(1, 2)
+        self.query_key_value = memory.new_empty(b, 3 * width)
+        by_kind = self.query_key_value.view(b, 3, k, d).transpose(0, 1)
+        self.own_query, self.own_key_value = by_kind[0], by_kind[1:]
+        self.query, self.attended = memory.new_empty(2, b * k, 1, d).unbind(0)
+        self.query_of_clips, self.attended_of_clips = self.query.view(b, k, d), self.attended.view(b, width)
+        self.expanded = memory.new_empty(b, layer.expand.out_features)
 
-    def query_key_value(self, pose: Tensor) -> Tensor:
-        """(b, width) -> (b, 3 * width)."""
-        return F.linear(pose, *self.project)
+    def project(self, pose: Tensor) -> None:
+        """Make `query_key_value` of this frame's pose (b, width)."""
+        weight, bias = self.projection
+        torch.addmm(bias, pose, weight, out=self.query_key_value)
 
-    def __call__(self, pose: Tensor, query_key_value: Tensor, frame: int, bias: Tensor) -> Tensor:
+    def __call__(self, pose: Tensor, frame: int, bias: Tensor) -> Tensor:
         """Pose (b, width) of this frame, bias (b * k, 1, n) of the n frames held -> (b, width)."""
-        w_out, b_out, w_expand, b_expand, w_contract, b_contract = self.linears
-        g1, _, g2, b2, g3, b3 = self.norms
-        (b, _, k, d), width, n = self.shape, pose.shape[1:], bias.shape[2]
-        query, key_value = query_key_value.view(self.shape).transpose(0, 1).split_with_sizes((1, 2))
-        self.places[frame % len(self.places)].copy_(key_value)
-        scores = torch.baddbmm(bias, query.reshape(b * k, 1, d), self.keys.narrow(2, 0, n), alpha=self.scale)
-        attended = torch.bmm(scores.softmax(2), self.values.narrow(1, 0, n)).view(pose.shape)
-        pose = F.linear(attended, w_out, b_out).add_(pose)
-        pose = torch.layer_norm(pose, width, g1).add_(self.heard[frame])
-        pose = torch.layer_norm(pose, width, g2, b2)
-        expanded = F.linear(pose, w_expand, b_expand).relu_()
-        return torch.layer_norm(F.linear(expanded, w_contract, b_contract).add_(pose), width, g3, b3)
+        n = bias.shape[2]
+        self.query_of_clips.copy_(self.own_query)
+        self.places[frame % len(self.places)].copy_(self.own_key_value)
+        scores = torch.baddbmm(bias, self.query, self.keys.narrow(2, 0, n), alpha=self.scale)
+        torch.bmm(scores.softmax(2), self.values.narrow(1, 0, n), out=self.attended)
+        pose = torch.addmm(pose, self.attended_of_clips, self.output)
+        pose = torch.layer_norm(pose, self.width, self.norm1).add_(self.heard[frame])
+        pose = torch.layer_norm(pose, self.width, *self.norm2)
+        weight, shifted = self.expand
+        torch.addmm(shifted, pose, weight, out=self.expanded).relu_()
+        return torch.layer_norm(torch.addmm(pose, self.expanded, self.contract), self.width, *self.norm3)
 
 
-def _weights(*modules: Any) -> list[Tensor]:
-    """Weight and bias of each, at hand: looking them up costs as much as a small operation does."""
-    return [tensor for module in modules for tensor in (module.weight, module.bias)]
+def _of_shifted(linear: nn.Linear, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight (in, out) and bias that make of x + shift what `linear` makes of x."""
+    return linear.weight.t(), linear.bias - linear.weight @ shift
