@@ -20,7 +20,8 @@ from aniportrait.data.media import write_video
 from aniportrait.data.schema import SAMPLE_RATE
 from aniportrait.data.shards import ShardIndex, read_sample, write_text_atomically
 from aniportrait.evaluation.curves import read_curves
-from aniportrait.evaluation.report import Curves, Part, Table, write_report
+from aniportrait.evaluation.report import write_report
+from aniportrait.evaluation.report_sections import Curves, Part, Table
 from aniportrait.evaluation.scores import Score
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import write_video
 from aniportrait.data.schema import ClipSample
 from aniportrait.data.shards import ShardEntry, ShardIndex, read_sample
-from aniportrait.evaluation.report import Column, Images, Part, Row, Table, Video
+from aniportrait.evaluation.report_sections import Column, Images, Part, Row, Table, Video
 from aniportrait.evaluation.scores import Score
 from aniportrait.evaluation.suite import PortraitSuite
 from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings, image_to_tensor

@@ -20,7 +20,7 @@ from aniportrait.evaluation.mesh_figures import draw_meshes
 from aniportrait.evaluation.mouth_opening_correlation import MouthOpeningCorrelation
 from aniportrait.evaluation.mouth_opening_spread import MouthOpeningSpread
 from aniportrait.evaluation.per_clip import PerClipMetric
-from aniportrait.evaluation.report import Column, Part, Row, Table
+from aniportrait.evaluation.report_sections import Column, Part, Row, Table
 from aniportrait.evaluation.scores import Score
 from aniportrait.evaluation.velocity_error import VelocityError
 from aniportrait.evaluation.vertex_error import VertexError

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from aniportrait.data.preprocess import Reported
-from aniportrait.evaluation.report import Column, Curves, Images, Part, Row, Section, Table, write_report
+from aniportrait.data.clip_report import Reported
+from aniportrait.evaluation.report import write_report
+from aniportrait.evaluation.report_sections import Column, Curves, Images, Part, Row, Section, Table
 
 MOST_PICTURES = 96
 """On one contact sheet; of more clips every n-th is shown."""

@@ -14,7 +14,8 @@ from aniportrait.cli.preparation_report import write_preparation_report
 from aniportrait.cli.prepare_latents import prepare_latents
 from aniportrait.cli.prepare_show import show_shards
 from aniportrait.data.clip_preparation import PreparationSettings
-from aniportrait.data.preprocess import Partition, Preparation, Reported
+from aniportrait.data.clip_report import Reported
+from aniportrait.data.preprocess import Partition, Preparation
 from aniportrait.data.synthetic import SyntheticTalkers
 
 log = logging.getLogger(__name__)

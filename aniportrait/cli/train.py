@@ -28,7 +28,8 @@ from aniportrait.cli.networks import (
     states_of,
 )
 from aniportrait.cli.requirements import check_requirements
-from aniportrait.data.datamodule import PortraitData, ShardData
+from aniportrait.data.datamodule import ShardData
+from aniportrait.data.portrait_data import PortraitData
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.training.callbacks.model_card import ModelCard
 

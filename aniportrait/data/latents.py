@@ -124,6 +124,34 @@ class Latents:
         return np.frombuffer(data, np.float16).reshape(count, *shape)[np.asarray(rows) - first]
 
 
+def latents_of(
+    indexes: Sequence[ShardIndex], autoencoder: str, image_encoder: str, image_size: int, *, unchanged: bool
+) -> dict[Location, Latents] | None:
+    """Those of every data set, or None where none has any; a ValueError where they do not fit what is to be trained.
+
+    Args:
+        autoencoder, image_encoder, image_size: as in LatentsOrigin.
+        unchanged: whether pictures are trained on as they are stored.
+    """
+    found = {index.folder: latents for index in indexes if (latents := Latents.load(index.folder))}
+    if not found:
+        return None
+    for index in indexes:
+        if index.folder not in found:
+            raise ValueError(
+                f"{index.folder} holds no latents, other data sets do: python prepare.py step=latents "
+                f"data.folder={index.folder} makes them, data.latents=false does without"
+            )
+        wanted = LatentsOrigin(autoencoder, image_encoder, image_size, index.digest)
+        found[index.folder].origin.check(wanted, index.folder)
+    if not unchanged:
+        raise ValueError(
+            f"the latents in {next(iter(found))} are of unchanged pictures: set flip_chance, smallest_crop and "
+            "colour_change to 0, 1 and 0, or data.latents=false"
+        )
+    return found
+
+
 def write_latents(
     folder: Location, encode: Encode, origin: LatentsOrigin, *, batch_size: int = 16, max_bad: int = 10
 ) -> Path:

@@ -11,8 +11,9 @@ from aniportrait.data.augmentation import Augmentation
 from aniportrait.data.clip_cache import ClipCache, check_lengths, readable
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.latents import Latents
+from aniportrait.data.sample_codec import decode_arrays
 from aniportrait.data.schema import ARRAYS, VIDEO, PortraitBatch
-from aniportrait.data.shards import ShardEntry, decode_arrays, read_member
+from aniportrait.data.shards import ShardEntry, read_member
 from aniportrait.data.transforms import (
     face_box,
     fixed_reference,

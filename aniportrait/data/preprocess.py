@@ -8,7 +8,7 @@ import logging
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,10 @@ from typing import Any
 
 from aniportrait.data import staging
 from aniportrait.data.clip_preparation import PreparationSettings
+from aniportrait.data.clip_report import Illustrate, Reported, nothing_kept, report_of
+from aniportrait.data.sample_codec import decode_meta
 from aniportrait.data.schema import META
-from aniportrait.data.shards import INDEX, ShardIndex, ShardWriter, decode_meta, write_text_atomically
+from aniportrait.data.shards import INDEX, ShardIndex, ShardWriter, write_text_atomically
 from aniportrait.data.sources import Source, SourceClip
 from aniportrait.data.workers import Task, prepare_all
 from aniportrait.face.task_file import find_task_file
@@ -56,27 +58,6 @@ class Partition:
     def of(self, tasks: Sequence[Task]) -> list[Task]:
         """Every n-th, so that a list in order of length or of video is shared out evenly."""
         return list(tasks[self.number - 1 :: self.count])
-
-
-@dataclass(frozen=True)
-class Reported:
-    """One line of a report: a clip, or one of several made of it, kept or dropped.
-
-    Args:
-        clip: the source's file and, for a part of it, where it begins.
-        key: of the sample, if it was kept.
-        outcome: see Outcome.
-        thumbnail: gives a small JPEG, where there is one.
-    """
-
-    clip: str
-    key: str | None
-    outcome: staging.Outcome
-    thumbnail: Callable[[], bytes | None]
-
-
-Illustrate = Callable[[dict[str, Any], Sequence[Reported]], None]
-"""Told of the finished report, before the data set appears."""
 
 
 @dataclass(frozen=True)
@@ -179,11 +160,16 @@ class Preparation:
     def _assemble(self, listed: "_Listed", illustrate: Illustrate | None) -> dict[str, Any]:
         """Shards from the staged clips, in the order of the list: the same whichever clip was finished first."""
         reported = listed.reported()
-        report = _report(listed, reported)
+        report = report_of(
+            reported,
+            clips=len(listed.tasks),
+            splits=[str(task.clip.split) for task, _, _ in listed.samples()],
+            fingerprint=listed.fingerprint,
+        )
         kept = [item for item in reported if item.outcome.kept]
         if not kept:
             write_text_atomically(self.out / REPORT, json.dumps(report, indent=1) + "\n")
-            raise NothingKeptError(_nothing_kept(report, self.out / REPORT))
+            raise NothingKeptError(nothing_kept(report, self.out / REPORT))
         with ShardWriter(
             self.out, self.settings.fps, self.settings.image_size, self.clips_per_shard, listed.fingerprint
         ) as writer:
@@ -276,37 +262,3 @@ def _keys(clips: Sequence[SourceClip]) -> list[str]:
 
 def _digest(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
-
-
-def _report(listed: _Listed, reported: Sequence[Reported]) -> dict[str, Any]:
-    kept = [item for item in reported if item.outcome.kept]
-    splits = Counter(str(task.clip.split) for task, _, _ in listed.samples())
-    return {
-        "clips": len(listed.tasks),
-        "kept": len(kept),
-        "seconds": round(sum(item.outcome.seconds for item in kept), 2),
-        "splits": dict(sorted(splits.items())),
-        "dropped": [
-            {"clip": item.clip, "reason": item.outcome.reason, "figures": item.outcome.figures}
-            for item in reported
-            if not item.outcome.kept
-        ],
-        "mended": [{"clip": item.clip, "notes": item.outcome.notes} for item in kept if item.outcome.notes],
-        "samples": [
-            {
-                "key": item.key,
-                "clip": item.clip,
-                "seconds": round(item.outcome.seconds, 2),
-                "figures": item.outcome.figures,
-            }
-            for item in kept
-        ],
-        "fingerprint": listed.fingerprint,
-    }
-
-
-def _nothing_kept(report: dict[str, Any], path: Path) -> str:
-    dropped = report["dropped"]
-    reasons = "; ".join(f"{Path(drop['clip']).name}: {drop['reason']}" for drop in dropped[:5])
-    more = f"; and {len(dropped) - 5} more, see {path}" if len(dropped) > 5 else ""
-    return f"none of {report['clips']} clips can be used ({reasons}{more})"

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from aniportrait.data.clip_cache import ClipCache, check_lengths
+from aniportrait.data.sample_codec import EXPECTED, NEUTRAL, decode_arrays
 from aniportrait.data.schema import ARRAYS, AUDIO, SpeechBatch
-from aniportrait.data.shards import EXPECTED, NEUTRAL, ShardEntry, decode_arrays, read_member
+from aniportrait.data.shards import ShardEntry, read_member
 from aniportrait.data.sound import decode_flac
 from aniportrait.data.transforms import audio_window, padded
 from aniportrait.face.head_pose import relative_head_pose

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aniportrait.data.piece import Piece
-from aniportrait.data.shards import encode_sample
+from aniportrait.data.sample_codec import encode_sample
 
 OUTCOME = "outcome.json"
 THUMBNAIL = "thumbnail.jpg"

@@ -20,7 +20,7 @@ from aniportrait.data.clip_preparation import PreparationSettings, prepare_clip
 from aniportrait.data.film import film_seconds
 from aniportrait.data.folder import FolderSource
 from aniportrait.data.media import read_video
-from aniportrait.data.shards import encode_sample
+from aniportrait.data.sample_codec import encode_sample
 from aniportrait.data.sources import SourceClip
 from aniportrait.face.detector import FaceDetector
 from aniportrait.face.landmarks import FaceLandmarker

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aniportrait.data.augmentation import Augmentation, Geometry, square_around
-from aniportrait.data.datamodule import PortraitData, SpeechData
+from aniportrait.data.portrait_data import PortraitData
 from aniportrait.data.shards import write_shards
+from aniportrait.data.speech_data import SpeechData
 from aniportrait.data.speech_windows import SpeechWindows
 from aniportrait.face import mirror, topology
 from aniportrait.face.canonical import load_canonical_face, metric_mesh

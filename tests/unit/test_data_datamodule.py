@@ -8,8 +8,9 @@ import torch
 from drawn_clips import clip
 from lightning import LightningModule, Trainer
 
-from aniportrait.data.datamodule import PortraitData, SpeechData
+from aniportrait.data.portrait_data import PortraitData
 from aniportrait.data.shards import ShardError, ShardIndex, write_shards
+from aniportrait.data.speech_data import SpeechData
 
 
 @pytest.fixture(scope="module")

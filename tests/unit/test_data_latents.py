@@ -10,8 +10,8 @@ from drawn_clips import clip
 
 from aniportrait.cli.encoders import encoder_name
 from aniportrait.data import latents as module
-from aniportrait.data.datamodule import PortraitData
 from aniportrait.data.latents import Latents, LatentsOrigin, write_latents
+from aniportrait.data.portrait_data import PortraitData
 from aniportrait.data.shards import ShardError, ShardIndex, write_shards
 from aniportrait.models.autoencoder import SpaceToDepth
 from aniportrait.models.image_encoder import ThumbnailEncoder, TinyImageEncoder

@@ -12,8 +12,9 @@ import pytest
 import torch
 from drawn_clips import clip
 
-from aniportrait.data.datamodule import PortraitData, SpeechData
+from aniportrait.data.portrait_data import PortraitData
 from aniportrait.data.shards import ShardIndex, write_shards
+from aniportrait.data.speech_data import SpeechData
 
 SHARDS = (1, 3, 5, 7)
 WORLD = 2
@@ -201,7 +202,7 @@ FIT = """
 import json, sys
 import torch
 from lightning import LightningModule, Trainer
-from aniportrait.data.datamodule import SpeechData
+from aniportrait.data.speech_data import SpeechData
 
 
 class Recorder(LightningModule):

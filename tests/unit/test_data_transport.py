@@ -11,8 +11,8 @@ import pytest
 from drawn_clips import clip
 
 from aniportrait.data import transport
-from aniportrait.data.datamodule import SpeechData
 from aniportrait.data.shards import ShardError, ShardIndex, read_sample, write_shards
+from aniportrait.data.speech_data import SpeechData
 from aniportrait.data.transport import TransportError, cache_folder, is_local, transport_of
 
 

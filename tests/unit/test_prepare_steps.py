@@ -14,7 +14,7 @@ from aniportrait.cli.encoders import encoder_name
 from aniportrait.cli.networks import build_portrait_networks
 from aniportrait.cli.prepare import prepare_shards
 from aniportrait.cli.sentences import sentence_of
-from aniportrait.data.datamodule import PortraitData
+from aniportrait.data.portrait_data import PortraitData
 from aniportrait.data.shards import write_shards
 from aniportrait.training.portrait_step import ObjectiveSettings, batch_conditions, portrait_loss
 
