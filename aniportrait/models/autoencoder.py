@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 
-from aniportrait.models.pretrained import MissingWeightsError, from_folder_or_hub
+from aniportrait.models.pretrained import MissingWeightsError, check_sizes, from_folder_or_hub
 
 
 class SpaceToDepth(nn.Module):
@@ -82,10 +82,7 @@ AUTOENCODER_SIZES = (
 
 
 def _sized_vae(sizes: Mapping[str, Any]) -> AutoencoderKL:
-    unknown = sorted(set(sizes) ^ set(AUTOENCODER_SIZES))
-    if unknown:
-        names = ", ".join(AUTOENCODER_SIZES)
-        raise ValueError(f"autoencoder.sizes must have exactly {names}: {unknown[0]} is too much or missing")
+    check_sizes(sizes, AUTOENCODER_SIZES, "autoencoder.sizes")
     levels = len(sizes["block_out_channels"])
     blocks: dict[str, Any] = {
         "down_block_types": ("DownEncoderBlock2D",) * levels,

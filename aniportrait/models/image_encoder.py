@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from aniportrait.models.pretrained import from_folder_or_hub
+from aniportrait.models.pretrained import check_sizes, from_folder_or_hub
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -72,12 +72,7 @@ CLIP_SIZES = (
 
 
 def _sized_clip(sizes: Mapping[str, Any]) -> CLIPVisionModelWithProjection:
-    unknown = sorted(set(sizes) ^ set(CLIP_SIZES))
-    if unknown:
-        names = ", ".join(CLIP_SIZES)
-        raise ValueError(
-            f"image_encoder.sizes must have exactly {names}: {unknown[0]} is too much or missing"
-        )
+    check_sizes(sizes, CLIP_SIZES, "image_encoder.sizes")
     return CLIPVisionModelWithProjection(CLIPVisionConfig(hidden_act="quick_gelu", **sizes))
 
 

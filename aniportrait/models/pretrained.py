@@ -1,6 +1,6 @@
 """Weights that others published: a folder here or a name on the hub, or one clear sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +58,9 @@ def from_folder_or_hub(
         shown = "; ".join(sorted(problems)[:8])
         raise MissingWeightsError(f"{setting}={path} holds no weights that fit ({shown}{more}): {advice}")
     return loaded
+
+
+def check_sizes(sizes: Collection[str], names: Collection[str], setting: str) -> None:
+    """A ValueError unless exactly the sizes with these names are given by a setting."""
+    for name in sorted(set(sizes) ^ set(names)):
+        raise ValueError(f"{setting} must have exactly {', '.join(names)}: {name} is too much or missing")
