@@ -115,7 +115,7 @@ def download_files(files: Sequence[RemoteFile], folder: Path, endpoint: str | No
     for file in files:
         target = folder / file.place
         if not target.is_file():
-            _fetch(file, stated[file], target, _part(folder, file, stated[file]))
+            _fetch(file, stated[file], target, _part(folder, file, stated[file]), endpoint)
         elif (sum_ := file_sum(target, _expected(file, stated[file]))) != _expected(file, stated[file]):
             raise DownloadError(
                 f"{target} has the sum {sum_}, which is not that of {file.repo}: delete it to fetch it"
@@ -157,10 +157,10 @@ def _part(folder: Path, file: RemoteFile, stated: HfFileMetadata) -> Path:
     return target.with_name(f"{target.name}.{_expected(file, stated)[:12]}.part")
 
 
-def _fetch(file: RemoteFile, stated: HfFileMetadata, target: Path, part: Path) -> None:
+def _fetch(file: RemoteFile, stated: HfFileMetadata, target: Path, part: Path, endpoint: str | None) -> None:
     part.parent.mkdir(parents=True, exist_ok=True)
-    url = stated.location
-    hub = hf_hub_url(file.repo, file.path)
+    url = _metadata(file, endpoint).location  # asked for again: where a large file lies is signed for an hour
+    hub = hf_hub_url(file.repo, file.path, endpoint=endpoint)
     own_host = urlparse(url).netloc == urlparse(hub).netloc  # a token is for the hub, not for where it stores
     try:
         with part.open("ab") as stream:

@@ -1,17 +1,17 @@
 """Autoencoder and image encoder: published folders -> numbers and tensors of ours, and back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aniportrait.checkpoints.store import check_keys, load_strictly
 from aniportrait.checkpoints.tensor_files import WeightsError
-from aniportrait.models.autoencoder import AUTOENCODER_SIZES, SDVae
-from aniportrait.models.image_encoder import CLIP_SIZES, ClipImageEncoder
+from aniportrait.models.autoencoder import SDVae
+from aniportrait.models.image_encoder import ClipImageEncoder
 
 
 @dataclass(frozen=True)
@@ -22,23 +22,19 @@ class PublishedEncoder:
         folder: its usual name.
         wrapper: our class; built from a path or from sizes.
         inner: attribute of the wrapper that holds the library's model.
-        sizes: the numbers of the library's config that matter.
         fixed: settings that are no numbers, as the wrapper builds them.
     """
 
     folder: str
-    wrapper: Callable[..., nn.Module]
+    wrapper: type[SDVae] | type[ClipImageEncoder]
     inner: str
-    sizes: tuple[str, ...]
     fixed: Mapping[str, Any]
 
 
 ENCODERS: Mapping[str, PublishedEncoder] = {
-    "autoencoder": PublishedEncoder(
-        "sd-vae-ft-mse", SDVae, "vae", AUTOENCODER_SIZES, {"act_fn": "silu", "shift_factor": None}
-    ),
+    "autoencoder": PublishedEncoder("sd-vae-ft-mse", SDVae, "vae", {"act_fn": "silu", "shift_factor": None}),
     "image_encoder": PublishedEncoder(
-        "image_encoder", ClipImageEncoder, "clip", CLIP_SIZES, {"hidden_act": "quick_gelu"}
+        "image_encoder", ClipImageEncoder, "clip", {"hidden_act": "quick_gelu"}
     ),
 }
 """Our network -> its published folder."""
@@ -53,9 +49,9 @@ def read_encoder(network: str, folder: Path) -> tuple[dict[str, Any], dict[str, 
     for key, value in row.fixed.items():
         if config.get(key) != value:
             raise WeightsError(f"{folder} has {key}={config.get(key)}, and {network} is built with {value}")
-    numbers = {"sizes": {key: _plain(config[key]) for key in row.sizes}}
+    numbers = {"sizes": wrapper.sizes}
     with torch.device("meta"):
-        rebuilt = row.wrapper(**numbers)
+        rebuilt = row.wrapper(sizes=wrapper.sizes)
     state = wrapper.state_dict()
     check_keys(state, rebuilt.state_dict(), f"{network} from {folder}")
     return numbers, state
@@ -70,7 +66,3 @@ def write_encoder(
     load_strictly(wrapper, state, network)
     getattr(wrapper, row.inner).save_pretrained(folder / row.folder)
     return folder / row.folder
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple | list) else value

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import Tensor, nn
 
 from aniportrait.checkpoints.convert import (
@@ -43,7 +42,7 @@ from aniportrait.models.audio2mesh import Audio2Mesh, PublishedHead
 from aniportrait.models.audio_encoder import Wav2Vec2Encoder
 from aniportrait.models.denoising_unet import DenoisingUNet
 from aniportrait.models.pose_guider import PublishedPoseGuider
-from aniportrait.models.published_audio2pose import PublishedAudio2Pose
+from aniportrait.models.published_audio2pose import PublishedAudio2Pose, positions
 from aniportrait.models.reference_net import ReferenceNet
 
 POSE_POSITIONS = ("PPE.pe", 600)
@@ -213,7 +212,8 @@ def own_positions(found: Found) -> list[str]:
     return [
         key
         for key, value in stored.items()
-        if not torch.allclose(value.float(), _positions(value.shape[1], value.shape[2]), atol=2e-3)
+        if value.ndim != 3
+        or not torch.allclose(value.float(), positions(*value.shape[1:])[None].expand_as(value), atol=2e-3)
     ]
 
 
@@ -227,7 +227,7 @@ def write_published(
         theirs |= _motion_positions(theirs, sizes["motion_max_seq_length"])
     if network == "audio2pose":
         key, frames = POSE_POSITIONS
-        theirs[key] = _positions(frames, sizes["latent_dim"])
+        theirs[key] = positions(frames, sizes["latent_dim"])[None]
     file = folder / row.names[0]
     part = file.with_name(f"{file.name}.part")
     # clone: a view would take all that lies behind it into the file
@@ -260,12 +260,7 @@ def _plain(state: State) -> dict[str, Tensor]:
 def _motion_positions(theirs: State, frames: int) -> dict[str, Tensor]:
     end = "to_q.weight"
     return {
-        f"{key.removesuffix(end)}{POSITIONS}": _positions(frames, value.shape[1])
+        f"{key.removesuffix(end)}{POSITIONS}": positions(frames, value.shape[1])[None]
         for key, value in theirs.items()
         if key.endswith(f".{end}")
     }
-
-
-def _positions(frames: int, width: int) -> Tensor:
-    """(1, frames, width) sines on even channels, cosines on odd."""
-    return SinusoidalPositionalEmbedding(width, frames).get_buffer("pe")

@@ -44,8 +44,10 @@ def write_configs(folder: Path, cards: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the numbers that `read_unsaid` reads. The weights of those folders are not ours to write."""
     if "denoising_unet" in cards:
         card = cards["denoising_unet"]
-        numbers = {key: card["sizes"][key] for key in card["sizes"]}
-        _write(folder / UNET, numbers | {"sample_size": card["settings"]["image_size"] // LATENT_FACTOR})
+        _write(
+            folder / UNET,
+            {**card["sizes"]} | {"sample_size": card["settings"]["image_size"] // LATENT_FACTOR},
+        )
     for name in ("audio2mesh", "audio2pose"):
         if name in cards:
             _write(folder / AUDIO_ENCODER, cards[name]["sizes"]["encoder"]["config"])

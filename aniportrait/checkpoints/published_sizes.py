@@ -36,6 +36,12 @@ class Unsaid:
     conv_stride: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
     layer_norm_eps: float = 1e-5
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            whole = [] if name == "layer_norm_eps" else value if name == "conv_stride" else [value]
+            if not isinstance(whole, list | tuple) or any(type(n) is not int or n < 1 for n in whole):
+                raise WeightsError(f"{name} ({value}) must be of whole numbers of at least 1")
+
 
 def unet_sizes(state: State, unsaid: Unsaid) -> dict[str, Any]:
     """Arguments of DenoisingUNet and ReferenceNet."""

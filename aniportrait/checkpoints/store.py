@@ -115,19 +115,16 @@ def _open_folder(folder: Path) -> Weights:
 
 
 class _StatesOnDisk(Mapping[str, Mapping[str, Tensor]]):
-    """Name -> state dict, read when asked for; one is kept, so that ten networks do not fill the memory."""
+    """Name -> state dict, read when asked for, so that ten networks do not fill the memory."""
 
     def __init__(self, folder: Path, names: tuple[str, ...]):
         self._folder = folder
         self._names = names
-        self._latest: tuple[str, Mapping[str, Tensor]] = ("", {})
 
     def __getitem__(self, name: str) -> Mapping[str, Tensor]:
         if name not in self._names:
             raise KeyError(name)
-        if self._latest[0] != name:
-            self._latest = (name, read_safetensors(self._folder / f"{name}.safetensors"))
-        return self._latest[1]
+        return read_safetensors(self._folder / f"{name}.safetensors")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -1,5 +1,6 @@
 """Tensors of one file: safetensors, or a pickle that holds tensors and nothing to execute."""
 
+import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,6 +47,8 @@ def read_pickle(file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(
-            f"{file} cannot be loaded without unpickling arbitrary objects, which is refused: {reason}"
-        ) from error
+        if isinstance(error, pickle.UnpicklingError) and "weights_only" in str(error).lower():
+            raise WeightsError(
+                f"{file} cannot be loaded without unpickling arbitrary objects, which is refused: {reason}"
+            ) from error
+        raise WeightsError(f"{file} is damaged or incomplete: {reason}") from error

@@ -5,13 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from aniportrait.checkpoints.store import Weights, WeightsError, open_weights
-from aniportrait.cli.networks import load_network, weights_config
-from aniportrait.cli.pipelines import face_landmarker, portrait_pipeline, sampling_settings
+from aniportrait.cli.networks import load_network
+from aniportrait.cli.pipelines import (
+    face_landmarker,
+    portrait_pipeline,
+    predicted_motion,
+    sampling_settings,
+)
 from aniportrait.data.media import read_video, write_video
 from aniportrait.data.schema import SAMPLE_RATE
 from aniportrait.data.sound import NoAudioError, read_audio
@@ -59,12 +63,11 @@ def _speak(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.n
     audio = read_audio(config.audio)
     if config.duration is not None:
         audio = audio[: max(1, round(config.duration * SAMPLE_RATE))]
-    portrait = portrait_pipeline(weights, config)
     fps = float(config.fps or weights.card("audio2mesh")["settings"]["fps"])
     pipeline = AudioDriven(
         load_network(weights, "audio2mesh", config.paths).to(config.device),
         _head_motion(config, weights),
-        portrait,
+        portrait_pipeline(weights, config),
         fps,
     )
     with Progress() as bar:
@@ -124,9 +127,7 @@ def _head_motion(config: DictConfig, weights: Weights) -> HeadMotion:
     if config.head_pose == "predicted":
         if "audio2pose" not in weights:
             raise WeightsError(f"{weights.source} holds no audio2pose: add head_pose=still")
-        audio2pose = load_network(weights, "audio2pose", config.paths).to(config.device)
-        head_motion = instantiate(weights_config(weights, "audio2pose", config.paths).head_motion)
-        return head_motion(audio2pose, config.style)
+        return predicted_motion(weights, config, config.style)
     raise ValueError(f"head_pose={config.head_pose} must be predicted or still")
 
 

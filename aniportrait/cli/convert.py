@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hydra import compose
@@ -25,9 +26,9 @@ from aniportrait.checkpoints.published import (
     write_published,
 )
 from aniportrait.checkpoints.published_configs import read_unsaid, write_configs
-from aniportrait.checkpoints.published_sizes import Unsaid
+from aniportrait.checkpoints.published_sizes import Unsaid, motion_widths
 from aniportrait.checkpoints.store import WeightsError, open_weights, save_weights
-from aniportrait.cli.networks import CHOICES, DECISIVE, card_with, node_of, set_numbers
+from aniportrait.cli.networks import card_with, differing_choices, node_of, set_numbers
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,9 @@ PUBLISHED = {
     "windows": "closed_loop",
 }
 """The choices that reproduce what the published weights did; an option of each group in conf/."""
+
+POSE_GUIDERS = {"batch": "published", "running": "published_running"}
+"""Setting `guider_statistics` -> option of the config group `pose_guider`."""
 
 UNREAD = {"film_net_fp16": "frame interpolation, which is not part of this project"}
 """Published files that are known and left alone, by stem -> why."""
@@ -79,7 +83,9 @@ def import_published(source: Path, folder: Path, wanted: Collection[str], config
         raise WeightsError(f"published={source} holds none of the published files ({names})")
     unsaid, image_size = read_unsaid(source, _given(config))
     sizes = {name: _checked(name, found[name], unsaid) for name in found}
-    base = compose("networks", overrides=[f"{group}={PUBLISHED[group]}" for group in CHOICES])
+    _check_together(sizes, found)
+    choices = PUBLISHED | {"pose_guider": _pose_guider(config)}
+    base = compose("networks", overrides=[f"{group}={option}" for group, option in choices.items()])
     base.fps, base.image_size = config.fps, config.image_size or image_size
     parts = tqdm((*found, *encoders), "writing", unit="network")
     for name in parts:
@@ -88,8 +94,8 @@ def import_published(source: Path, folder: Path, wanted: Collection[str], config
             sizes[name], state = read_encoder(name, encoders[name])
         else:
             state = to_ours(name, found.pop(name))
-        save_weights(folder, {name: state}, {name: _card(base, name, sizes[name])})
-    _check_together(sizes)
+        save_weights(folder, {name: state}, {name: _card(base, name, sizes[name], choices)})
+    _check_together(sizes)  # with the encoders
     _say_what_is_missing(source, [name for name in wanted if name not in sizes])
 
 
@@ -98,14 +104,11 @@ def export_published(source: Path, folder: Path, wanted: Collection[str]) -> Non
     weights = open_weights(source)
     names = [name for name in NETWORKS if name in weights and name in wanted]
     for name in list(names):
-        own = weights.card(name)["choices"]
-        ours = [
-            f"{group}={own[group]}"
-            for group in DECISIVE[name]
-            if own.get(group) != PUBLISHED[group] and group != "model"
-        ]
+        ours = differing_choices(weights, name, PUBLISHED)
+        ours.pop("model", None)  # sizes may be any
         if ours:
-            log.warning("%s is left out: %s has no published counterpart", name, ", ".join(ours))
+            said = ", ".join(f"{group}={option}" for group, option in ours.items())
+            log.warning("%s is left out: %s has no published counterpart", name, said)
             names.remove(name)
     if not names:
         raise WeightsError(f"{source} holds no network that has a published counterpart")
@@ -152,16 +155,35 @@ def _checked(name: str, found: Found, unsaid: Unsaid) -> dict[str, Any]:
     return sizes
 
 
-def _card(base: DictConfig, name: str, sizes: Mapping[str, Any]) -> dict[str, Any]:
+def _card(
+    base: DictConfig, name: str, sizes: Mapping[str, Any], choices: Mapping[str, str]
+) -> dict[str, Any]:
     config = copy.deepcopy(base)
     OmegaConf.resolve(config)
     set_numbers(node_of(config, name), sizes, name)
-    return card_with(config, name, PUBLISHED)
+    return card_with(config, name, choices)
 
 
-def _check_together(sizes: Mapping[str, Mapping[str, Any]]) -> None:
+def _pose_guider(config: DictConfig) -> str:
+    if config.guider_statistics not in POSE_GUIDERS:
+        raise ValueError(
+            f"guider_statistics={config.guider_statistics} must be one of {', '.join(POSE_GUIDERS)}"
+        )
+    return POSE_GUIDERS[config.guider_statistics]
+
+
+def _check_together(
+    sizes: Mapping[str, Mapping[str, Any]], found: Mapping[str, Found] = MappingProxyType({})
+) -> None:
     """Networks that work together must agree on the widths they share."""
     unet = sizes.get("denoising_unet", {})
+    if unet and "motion_module" in found:
+        widths = motion_widths(found["motion_module"].state)
+        for key in ("block_out_channels", "layers_per_block"):
+            if widths[key] != unet[key]:
+                raise WeightsError(
+                    f"motion_module has {key} {widths[key]}, denoising_unet {unet[key]}: they do not belong together"
+                )
     shared = [("pose_guider", "block_out_channels", "block_out_channels")]
     shared += [("autoencoder", "latent_channels", "in_channels")]
     shared += [("image_encoder", "projection_dim", "cross_attention_dim")]

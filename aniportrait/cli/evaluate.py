@@ -17,6 +17,7 @@ from aniportrait.cli.evaluate_portrait import evaluate_motion, evaluate_stage1
 from aniportrait.cli.evaluate_speech import evaluate_audio2mesh, evaluate_audio2pose
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import write_video
+from aniportrait.data.mixture import one_folder
 from aniportrait.data.schema import SAMPLE_RATE
 from aniportrait.data.shards import ShardIndex, read_sample, write_text_atomically
 from aniportrait.evaluation.curves import read_curves
@@ -94,9 +95,7 @@ def write_example(index: ShardIndex, split: str, folder: Path) -> None:
 
 
 def _index(config: DictConfig) -> ShardIndex:
-    folder = config.data.folder
-    if not isinstance(folder, str):
-        raise ValueError("evaluate.py scores one data set: data.folder must be one folder, not a mixture")
+    folder = one_folder(config.data.folder, "evaluate.py")
     if config.data.build is not None and not (Path(folder) / "index.json").is_file():
         instantiate(config.data.build).write(folder)
     return ShardIndex.load(folder)

@@ -187,14 +187,14 @@ def _sampled(
 def _frame_by_frame(
     pipeline: PortraitPipeline, trial: Trial, landmarks: np.ndarray, settings: SamplingSettings
 ) -> Tensor:
-    """As `_sampled`; a denoiser without motion modules gives every frame noise of its own."""
+    """As `_sampled`, with other noise: a denoiser without motion modules makes every frame by itself."""
     return _sampled(pipeline, trial, landmarks, replace(settings, seed=settings.seed + 1))
 
 
 @torch.inference_mode()
 def _round_trip(pipeline: PortraitPipeline, frames: Tensor) -> Tensor:
-    autoencoder = pipeline.networks.autoencoder
-    return autoencoder.decode(autoencoder.encode(frames.to(pipeline.device))).clamp(-1, 1).cpu()
+    networks = pipeline.networks
+    return networks.decode(networks.encode(frames[None].to(pipeline.device)))[0].cpu()
 
 
 def _scores(suite: PortraitSuite, *more: str) -> list[Score]:

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from aniportrait.checkpoints.store import Weights
 from aniportrait.cli.networks import load_network
+from aniportrait.cli.pipelines import predicted_motion
 from aniportrait.data.schema import SpeechBatch
 from aniportrait.data.shards import ShardEntry, ShardIndex
 from aniportrait.data.speech_windows import SpeechWindows
@@ -81,14 +82,15 @@ def evaluate_audio2mesh(weights: Weights, index: ShardIndex, config: DictConfig)
 
 def evaluate_audio2pose(weights: Weights, index: ShardIndex, config: DictConfig) -> Part:
     """How far and how fast the head moves against the truth; two seeds must give two motions."""
-    network = load_network(weights, "audio2pose", config.paths).to(config.device)
+    head_motion = predicted_motion(weights, config)
     clips = list(_speech(index, index.of_split(config.split), "scored clips"))
 
-    @torch.inference_mode()
     def sampled(seed: int) -> list[Tensor]:
         generator = Generator(config.device).manual_seed(seed)
         return [
-            network.sample(clip.audio.to(config.device), clip.head_pose.shape[1], None, generator).cpu()
+            torch.from_numpy(
+                head_motion(clip.audio.to(config.device), clip.head_pose.shape[1], generator)
+            ).float()[None]
             for clip in tqdm(clips, f"head motion, seed {seed}", unit="clip")
         ]
 
@@ -111,7 +113,10 @@ def evaluate_audio2pose(weights: Weights, index: ShardIndex, config: DictConfig)
         Column("speed of rotation", "of the truth's"),
         Column("between two seeds", "degrees"),
     )
-    note = "1 is as much motion as the truth's. Head motion is not decided by the sound: it is sampled."
+    note = (
+        "1 is as much motion as the truth's. As animate.py moves the head, smoothing included. Head motion is not "
+        "decided by the sound: a seed draws it."
+    )
     return Part("Speech to head motion", [Table("audio2pose", columns, rows, note)])
 
 

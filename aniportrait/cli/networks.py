@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from aniportrait.checkpoints.store import Weights, WeightsError, is_motion_key, load_strictly
+from aniportrait.models.audio_encoder import Wav2Vec2Encoder
 from aniportrait.models.portrait_networks import PortraitNetworks
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,9 @@ DECISIVE = {
 }
 """Network -> the choices without which its weights mean nothing."""
 
+SAME_KEYS = {"published_running": "published"}
+"""Options whose networks hold the same weights as another option's, and only run differently."""
+
 PORTRAIT = ("reference_net", "pose_guider", "denoising_unet")
 """What the two steps of Lmk2Video train, but for the motion modules."""
 
@@ -56,7 +60,11 @@ def card_with(config: DictConfig, name: str, chosen: Mapping[str, Any]) -> dict[
     return {
         "choices": {group: chosen[group] for group in CHOICES},
         "sizes": _numbers(OmegaConf.to_container(node_of(config, name), resolve=True)),
-        "settings": {"fps": config.fps, "image_size": config.image_size},
+        "settings": {
+            "fps": config.fps,
+            "image_size": config.image_size,
+            "motion_frames": config.motion_frames,
+        },
     }
 
 
@@ -67,18 +75,12 @@ def weights_config(
 
     Classes come from conf/ alone: a card can choose among options that exist there and set numbers that exist there.
     """
-    card = weights.card(name)
-    overrides = []
-    for group, option in {**card["choices"], **(chosen or {})}.items():
-        if group not in CHOICES or not str(option).isidentifier():
-            raise WeightsError(
-                f"{weights.source} chooses {group}={option}, which is no choice of this version"
-            )
-        overrides.append(f"{group}={option}")
-    config = compose("networks", overrides=overrides)
+    card, choices = weights.card(name), {**choices_of(weights, name), **(chosen or {})}
+    config = compose("networks", overrides=[f"{group}={option}" for group, option in choices.items()])
     config.paths = paths
     config.image_size = int(card["settings"]["image_size"])
     config.fps = float(card["settings"]["fps"])
+    config.motion_frames = int(card["settings"].get("motion_frames", config.motion_frames))
     OmegaConf.resolve(config)
     set_numbers(node_of(config, name), card["sizes"], f"{weights.source}: {name}")
     return config
@@ -147,6 +149,20 @@ def load_spatial(denoising_unet: nn.Module, weights: Weights) -> None:
     )
 
 
+def record_sizes(config: DictConfig, networks: nn.Module) -> None:
+    """State in the config how large the encoders are that came from a path, so that cards can say it.
+
+    An autoencoder is left out: it stays where it was found, and so does what is known of it.
+    """
+    named: dict[str, Any] = dict(networks.named_children())
+    if "image_encoder" in named and "sizes" in config.image_encoder:
+        config.image_encoder.sizes = named["image_encoder"].sizes
+    for network in named.values():
+        encoder = getattr(network, "encoder", None)
+        if isinstance(encoder, Wav2Vec2Encoder):
+            config.audio_encoder.config = encoder.sizes
+
+
 def states_of(networks: nn.Module, config: DictConfig) -> dict[str, dict[str, torch.Tensor]]:
     """Named state dicts of what a LightningModule holds under `.networks`, motion modules apart.
 
@@ -173,12 +189,7 @@ def fit_to_weights(config: DictConfig, weights: Weights, names: Iterable[str]) -
     brought = [name for name in names if name in weights]
     differing: dict[str, str] = {}
     for name in brought:
-        theirs = weights.card(name)["choices"]
-        differing |= {g: theirs[g] for g in DECISIVE[name] if theirs.get(g, chosen[g]) != chosen[g]}
-    if "denoising_unet" in brought and not differing:
-        predicted = weights_config(weights, "denoising_unet", config.paths).noise_schedule
-        if _prediction(predicted) != _prediction(config.noise_schedule):
-            differing["noise_schedule"] = weights.card("denoising_unet")["choices"]["noise_schedule"]
+        differing |= differing_choices(weights, name, chosen)
     if differing:
         settings = " ".join(f"{group}={option}" for group, option in differing.items())
         raise WeightsError(
@@ -189,11 +200,43 @@ def fit_to_weights(config: DictConfig, weights: Weights, names: Iterable[str]) -
     for key in ("fps", "image_size") if "denoising_unet" in brought else ("fps",):
         theirs = {weights.card(name)["settings"][key] for name in brought} - {config[key]}
         if theirs:
-            log.warning("%s has %s %s, this run %s", weights.source, key, *sorted(theirs), config[key])
+            stated = ", ".join(str(value) for value in sorted(theirs))
+            log.warning("%s has %s %s, this run %s", weights.source, key, stated, config[key])
 
 
-def _prediction(noise_schedule: DictConfig) -> str:
-    return noise_schedule.get("prediction_type", "v_prediction")
+def differing_choices(weights: Weights, name: str, chosen: Mapping[str, str]) -> dict[str, str]:
+    """Group -> option of the choices without which the weights called `name` mean nothing, where `chosen` differs."""
+    theirs = choices_of(weights, name)
+    differing = {
+        group: theirs[group]
+        for group in DECISIVE[name]
+        if SAME_KEYS.get(theirs[group], theirs[group]) != SAME_KEYS.get(chosen[group], chosen[group])
+    }
+    if name == "denoising_unet" and _predicted(theirs) != _predicted(chosen):
+        differing["noise_schedule"] = theirs["noise_schedule"]
+    return differing
+
+
+def choices_of(weights: Weights, name: str) -> Mapping[str, str]:
+    """Group -> option, of every group in CHOICES, as the card of `name` says."""
+    choices = weights.card(name)["choices"]
+    for group in CHOICES:
+        if group not in choices:
+            raise WeightsError(
+                f"{weights.source}: the card of {name} chooses no {group}: another version wrote it"
+            )
+    for group, option in choices.items():
+        if group not in CHOICES or not str(option).isidentifier():
+            raise WeightsError(
+                f"{weights.source} chooses {group}={option}, which is no choice of this version"
+            )
+    return choices
+
+
+def _predicted(choices: Mapping[str, str]) -> str:
+    """What a denoiser of these choices predicts."""
+    schedule = compose("networks", overrides=[f"noise_schedule={choices['noise_schedule']}"]).noise_schedule
+    return schedule.get("prediction_type", "v_prediction")
 
 
 def node_of(config: DictConfig, name: str) -> DictConfig:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aniportrait.cli.encoders import encoder_name
 from aniportrait.data.latents import LatentsOrigin, write_latents
+from aniportrait.data.mixture import one_folder
 from aniportrait.data.shards import ShardIndex
 
 log = logging.getLogger(__name__)
@@ -16,7 +17,8 @@ log = logging.getLogger(__name__)
 
 def prepare_latents(config: DictConfig) -> None:
     """Write latents and image embeddings beside the shards of `config.data.folder`."""
-    index = ShardIndex.load(config.data.folder)
+    folder = one_folder(config.data.folder, "step=latents")
+    index = ShardIndex.load(folder)
     device = config.encoding.device
     autoencoder = instantiate(config.autoencoder).to(device).eval()
     image_encoder = instantiate(config.image_encoder).to(device).eval()
@@ -28,5 +30,5 @@ def prepare_latents(config: DictConfig) -> None:
         return autoencoder.encode(pictures), image_encoder(pictures)[:, 0]
 
     origin = LatentsOrigin(*names, config.image_size, index.digest)
-    folder = write_latents(config.data.folder, encode, origin, batch_size=config.encoding.batch_size)
-    log.info("latents of %d clips at %d pixels in %s", len(index.samples), config.image_size, folder)
+    written = write_latents(folder, encode, origin, batch_size=config.encoding.batch_size)
+    log.info("latents of %d clips at %d pixels in %s", len(index.samples), config.image_size, written)

@@ -56,6 +56,7 @@ class TrainConfig(NetworksConfig):
     num_workers: int = 0
     max_steps: int = MISSING
     batch_size: int = MISSING
+    gradient_checkpointing: bool = False
     learning_rate: float = MISSING
     warmup_steps: int = MISSING
     weights: str | None = None
@@ -123,6 +124,7 @@ class ConvertConfig:
     only: list[str] | None = None
     image_size: int | None = None
     fps: float = 30.0
+    guider_statistics: str = "batch"
     heads: Any = MISSING
     norm_num_groups: int | None = None
 

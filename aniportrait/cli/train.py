@@ -25,6 +25,7 @@ from aniportrait.cli.networks import (
     fit_to_weights,
     load_motion,
     load_spatial,
+    record_sizes,
     states_of,
 )
 from aniportrait.cli.requirements import check_requirements
@@ -57,7 +58,9 @@ def train(config: DictConfig) -> float | None:
 
     Returns the validation figure that a sweep minimises, if there is one.
     """
-    weights = open_weights(config.weights) if config.weights else None
+    checkpoint = _checkpoint(config.resume)
+    source = config.weights or checkpoint  # what a run went on from, its checkpoint holds as well
+    weights = open_weights(source) if source else None
     if weights is not None:
         fit_to_weights(config, weights, LOADED[config.task])
     check_requirements(config, weights)
@@ -75,14 +78,18 @@ def train(config: DictConfig) -> float | None:
     module = build_module(config, weights)
     if isinstance(datamodule, PortraitData):
         networks: PortraitNetworks = module.networks
-        datamodule.encoders = encoder_name(networks.autoencoder), encoder_name(networks.image_encoder)
+        datamodule.encoders = lambda: (
+            encoder_name(networks.autoencoder),
+            encoder_name(networks.image_encoder),
+        )
+    record_sizes(config, module.networks)
     cards = {name: card_of(config, name) for name in states_of(module.networks, config)}
     trainer: Trainer = instantiate(
         config.trainer, logger=_loggers(config, run), callbacks=_callbacks(config, cards)
     )
     log.info("%s: %s trainable parameters, writing to %s", config.name, f"{_trainable(module):,}", run)
     started = time.perf_counter()
-    trainer.fit(module, datamodule, ckpt_path=_checkpoint(config.resume), weights_only=True)
+    trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     seconds = time.perf_counter() - started
     if getattr(trainer, "fast_dev_run", False):
         return None
@@ -113,6 +120,9 @@ def build_module(config: DictConfig, weights: Weights | None) -> Any:
         return partial(network, **optimisation)
     networks = build_portrait_networks(config, motion=config.task == "stage2")
     networks.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if config.gradient_checkpointing:
+        networks.reference_net.enable_gradient_checkpointing()
+        networks.denoising_unet.enable_gradient_checkpointing()
     if weights is not None:
         _load_portrait_weights(networks, weights, config)
     else:

@@ -125,24 +125,30 @@ class Latents:
 
 
 def latents_of(
-    indexes: Sequence[ShardIndex], autoencoder: str, image_encoder: str, image_size: int, *, unchanged: bool
+    indexes: Sequence[ShardIndex],
+    encoders: Callable[[], tuple[str, str]],
+    image_size: int,
+    *,
+    unchanged: bool,
 ) -> dict[Location, Latents] | None:
     """Those of every data set, or None where none has any; a ValueError where they do not fit what is to be trained.
 
     Args:
-        autoencoder, image_encoder, image_size: as in LatentsOrigin.
+        encoders: gives autoencoder and image encoder as in LatentsOrigin, hashes of their weights: asked at need.
+        image_size: as in LatentsOrigin.
         unchanged: whether pictures are trained on as they are stored.
     """
     found = {index.folder: latents for index in indexes if (latents := Latents.load(index.folder))}
     if not found:
         return None
+    names = encoders()
     for index in indexes:
         if index.folder not in found:
             raise ValueError(
                 f"{index.folder} holds no latents, other data sets do: python prepare.py step=latents "
                 f"data.folder={index.folder} makes them, data.latents=false does without"
             )
-        wanted = LatentsOrigin(autoencoder, image_encoder, image_size, index.digest)
+        wanted = LatentsOrigin(*names, image_size, index.digest)
         found[index.folder].origin.check(wanted, index.folder)
     if not unchanged:
         raise ValueError(

@@ -23,3 +23,10 @@ def weights_of(folder: Location | Sequence[Mapping[str, Any]]) -> dict[Location,
     if not weights:
         raise ValueError("data.folders must name at least one data set")
     return weights
+
+
+def one_folder(folder: Location | Sequence[Mapping[str, Any]], command: str) -> Location:
+    """The setting `data.folder` of a command that takes one data set."""
+    if not isinstance(folder, str | Path):
+        raise ValueError(f"{command} takes one data set: data.folder must be one folder, not a mixture")
+    return folder

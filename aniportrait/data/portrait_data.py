@@ -1,6 +1,6 @@
 """Data for both steps of Lmk2Video."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aniportrait.data.augmentation import Augmentation
@@ -27,10 +27,11 @@ class PortraitData(ShardData):
         flip_chance, smallest_crop, colour_change: of training items, frames and portrait alike; see Augmentation.
         latents: use latents that lie beside the shards, if `encoders` says what they must come from.
 
-    `encoders`, autoencoder and image encoder as LatentsOrigin names them, is for whoever builds the networks to set.
+    `encoders`, which gives autoencoder and image encoder as LatentsOrigin names them, is for whoever builds the
+    networks to set; it is asked where there are latents.
     """
 
-    encoders: tuple[str, str] | None = None
+    encoders: Callable[[], tuple[str, str]] | None = None
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class PortraitData(ShardData):
         if not self.latents or self.encoders is None:
             return None
         return latents_of(
-            self.indexes, *self.encoders, self.image_size, unchanged=not self.augmentation.changes_pixels
+            self.indexes, self.encoders, self.image_size, unchanged=not self.augmentation.changes_pixels
         )
 
     def _suits(self, entry: ShardEntry) -> bool:

@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from aniportrait.models.pretrained import from_folder_or_hub
+from aniportrait.models.pretrained import from_folder_or_hub, plain
 
 SAMPLE_RATE = 16_000
 HOP = 160
@@ -20,6 +20,22 @@ FFT = 512
 MEL_BINS = 40
 LOG_FLOOR = 1e-6
 """Added to mel energies before the logarithm: about -60 dB of a full-scale tone, below room noise."""
+
+
+WAV2VEC2_SIZES = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "conv_dim",
+    "conv_kernel",
+    "conv_stride",
+    "conv_bias",
+    "num_conv_pos_embeddings",
+    "num_conv_pos_embedding_groups",
+    "layer_norm_eps",
+)
+"""The numbers of wav2vec2's base layout."""
 
 
 class Wav2Vec2Encoder(nn.Module):
@@ -57,12 +73,21 @@ class Wav2Vec2Encoder(nn.Module):
     def width(self) -> int:
         return self.model.config.hidden_size
 
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The `config` that builds it again, for other weights."""
+        return {name: plain(getattr(self.model.config, name)) for name in WAV2VEC2_SIZES}
+
     def forward(self, audio: Tensor, frames: int) -> Tensor:
         """Args: audio (b, n) at 16 kHz, any level; video frames it spans. Returns (b, frames, width)."""
-        return self.encode(zero_mean_unit_variance(audio), frames)
+        return self.encode(self.normalised(audio), frames)
+
+    def normalised(self, audio: Tensor) -> Tensor:
+        """Audio (b, n) at zero mean and unit variance, which is how `encode` takes it."""
+        return zero_mean_unit_variance(audio)
 
     def encode(self, audio: Tensor, frames: int) -> Tensor:
-        """As forward, for audio (b, n) already at zero mean and unit variance."""
+        """As forward, for `normalised` audio (b, n) or a part of it."""
         audio = F.pad(audio, (0, max(0, WINDOW - audio.shape[-1])))
         features = self.model.feature_extractor(audio)
         features = F.interpolate(features, size=frames, mode="linear", align_corners=True)
@@ -130,6 +155,14 @@ class LogMelEncoder(nn.Module):
 
     def forward(self, audio: Tensor, frames: int) -> Tensor:
         """Args: audio (b, n) at 16 kHz; frames: video frames it spans. Returns (b, frames, width)."""
+        return self.encode(audio, frames)
+
+    def normalised(self, audio: Tensor) -> Tensor:
+        """Audio (b, n) as it is: the level is taken out of the energies."""
+        return audio
+
+    def encode(self, audio: Tensor, frames: int) -> Tensor:
+        """As forward."""
         mel = normalised_log_mel(audio)
         if self.training:
             mel = self._augmented(mel)

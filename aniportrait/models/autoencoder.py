@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 
-from aniportrait.models.pretrained import MissingWeightsError, check_sizes, from_folder_or_hub
+from aniportrait.models.pretrained import MissingWeightsError, check_sizes, from_folder_or_hub, plain
 
 
 class SpaceToDepth(nn.Module):
@@ -60,6 +60,11 @@ class SDVae(nn.Module):
         self.scaling_factor: float = self.vae.config["scaling_factor"]
         self.latent_channels: int = self.vae.config["latent_channels"]
         self.factor = 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The numbers that build it again, for other weights."""
+        return {name: plain(self.vae.config[name]) for name in AUTOENCODER_SIZES}
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:

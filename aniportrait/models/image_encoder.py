@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from aniportrait.models.pretrained import check_sizes, from_folder_or_hub
+from aniportrait.models.pretrained import check_sizes, from_folder_or_hub, plain
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -50,6 +50,11 @@ class ClipImageEncoder(nn.Module):
     @property
     def embed_width(self) -> int:
         return self.clip.config.projection_dim
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The numbers that build it again, for other weights."""
+        return {name: plain(getattr(self.clip.config, name)) for name in CLIP_SIZES}
 
     @torch.no_grad()
     def forward(self, reference_image: Tensor) -> Tensor:

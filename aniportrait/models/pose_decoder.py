@@ -127,6 +127,12 @@ def identity_vector(embedding: nn.Embedding, identity: Tensor | None, batch: int
     return embedding(identity)[:, None]
 
 
+def check_style(style: int | None, embedding: nn.Embedding) -> None:
+    """A ValueError unless `style` is one of the embedding's, or None."""
+    if style is not None and not 0 <= style < embedding.num_embeddings:
+        raise ValueError(f"style ({style}) must be from 0 to {embedding.num_embeddings - 1}")
+
+
 def encoder_width(encoder: nn.Module) -> int:
     """Width of an audio encoder's features."""
     width = getattr(encoder, "width", None)

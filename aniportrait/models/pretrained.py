@@ -64,3 +64,8 @@ def check_sizes(sizes: Collection[str], names: Collection[str], setting: str) ->
     """A ValueError unless exactly the sizes with these names are given by a setting."""
     for name in sorted(set(sizes) ^ set(names)):
         raise ValueError(f"{setting} must have exactly {', '.join(names)}: {name} is too much or missing")
+
+
+def plain(value: Any) -> Any:
+    """A number of a library's config, or a list of them, as json and YAML write it."""
+    return list(value) if isinstance(value, tuple | list) else value

@@ -1,8 +1,7 @@
 """Speech -> head pose as AniPortrait published it: one motion for a voice and a style."""
 
-import math
-
 import torch
+from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import Tensor, nn
 
 from aniportrait.models.pose_decoder import (
@@ -93,11 +92,9 @@ class PublishedAudio2Pose(nn.Module):
     def _places(self, batch: int, frames: int, identity: Tensor | None) -> Tensor:
         """(batch, frames, width) added to the poses: when, and in whose style."""
         style = identity_vector(self.identity, identity, batch)
-        return sinusoids(frames, style.shape[-1]).to(style) + style
+        return positions(frames, style.shape[-1]).to(style) + style
 
 
-def sinusoids(frames: int, width: int) -> Tensor:
+def positions(frames: int, width: int) -> Tensor:
     """(frames, width) positional encoding: sines on even channels, cosines on odd."""
-    position = torch.arange(frames, dtype=torch.float32)[:, None]
-    frequency = torch.exp(torch.arange(0, width, 2).float() * (-math.log(10000.0) / width))
-    return torch.stack((torch.sin(position * frequency), torch.cos(position * frequency)), dim=-1).flatten(1)
+    return SinusoidalPositionalEmbedding(width, frames).get_buffer("pe")[0]

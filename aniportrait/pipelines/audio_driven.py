@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from aniportrait.data.schema import SAMPLE_RATE
 from aniportrait.face.head_pose import pose_matrices, project, smooth_head_pose
+from aniportrait.models.pose_decoder import check_style
 from aniportrait.pipelines.picture import Picture
 from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
 
@@ -29,6 +30,7 @@ class PredictedMotion:
     """
 
     def __init__(self, audio2pose: Any, style: int | None = None, smoothing: int = 5):
+        check_style(style, audio2pose.identity)
         self.audio2pose = audio2pose
         self.style = style
         self.smoothing = smoothing

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from aniportrait.face.head_pose import smooth_head_pose_published
-from aniportrait.models.audio_encoder import zero_mean_unit_variance
+from aniportrait.models.pose_decoder import check_style
 
 
 class PublishedMotion:
@@ -32,12 +32,14 @@ class PublishedMotion:
         smoothing: int = 7,
         chunk_frames: int = 150,
     ):
+        check_style(style, audio2pose.identity)
         self.audio2pose = audio2pose
         self.style = style
         self.rotation_scale = rotation_scale
         self.smoothing = smoothing
         self.chunk_frames = chunk_frames
 
+    @torch.inference_mode()
     def __call__(self, audio: Tensor, frames: int, generator: Generator) -> np.ndarray:
         """(frames, 6) degrees and cm of audio (1, n) that spans `frames`."""
         identities = self.audio2pose.identity.num_embeddings
@@ -45,10 +47,11 @@ class PublishedMotion:
         style = drawn if self.style is None else torch.tensor([self.style])
         chunks = max(1, frames // self.chunk_frames)
         ends = [*(self.chunk_frames * i for i in range(1, chunks)), frames]
-        sound, poses = zero_mean_unit_variance(audio), []  # of the whole clip, as upstream
+        encoder = self.audio2pose.encoder
+        sound, poses = encoder.normalised(audio), []  # over the whole clip, as upstream
         for start, end in zip([0, *ends], ends, strict=False):
             first, last = (round(frame * audio.shape[1] / frames) for frame in (start, end))
-            features = self.audio2pose.encoder.encode(sound[:, first:last], end - start)
+            features = encoder.encode(sound[:, first:last], end - start)
             poses.append(self.audio2pose.roll_out(features, style.to(audio.device))[0])
         head_pose = torch.cat(poses).double().cpu().numpy()
         head_pose[:, :3] *= self.rotation_scale

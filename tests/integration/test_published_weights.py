@@ -1,11 +1,13 @@
 """A published folder becomes one weights folder, which alone animates a portrait, is trained further, and goes back."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import published_folder
 import pytest
 import torch
 from diffusers import AutoencoderKL
@@ -13,13 +15,22 @@ from entries import TINY, composed
 from PIL import Image
 from published_folder import write_published_folder
 from scipy.io import wavfile
-from transformers import CLIPVisionModelWithProjection
+from transformers import CLIPVisionModelWithProjection, Wav2Vec2Model
 
-from aniportrait.checkpoints.store import WeightsError, open_weights
+from aniportrait.checkpoints.store import WeightsError, open_weights, save_weights
 from aniportrait.checkpoints.tensor_files import read_tensors
 from aniportrait.cli.animate import animate
 from aniportrait.cli.convert import convert
-from aniportrait.cli.networks import fit_to_weights, load_network, load_portrait_networks
+from aniportrait.cli.networks import (
+    card_of,
+    fit_to_weights,
+    load_network,
+    load_portrait_networks,
+    record_sizes,
+    states_of,
+    weights_config,
+)
+from aniportrait.cli.train import build_module
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import probe, read_video
 from aniportrait.data.shards import ShardIndex, read_sample
@@ -76,11 +87,29 @@ def test_the_folder_says_what_the_networks_are(imported):
     assert set(card) == {path.stem for path in imported.glob("*.safetensors")}
     assert len(card) == 8
     for network in card.values():
-        assert network["settings"] == {"fps": 30.0, "image_size": 64}
+        assert network["settings"] == {"fps": 30.0, "image_size": 64, "motion_frames": 16}
         assert network["choices"]["noise_schedule"] == "published_sampling"
         assert network["choices"]["pose_guider"] == "published"
     assert card["denoising_unet"]["sizes"]["block_out_channels"] == [32, 64, 64, 64]
     assert card["autoencoder"]["sizes"]["sizes"]["scaling_factor"] == 0.18215
+
+
+def test_the_folder_says_how_the_published_videos_were_made(imported):
+    with composed("animate", f"weights={imported}", "portrait=none", NOWHERE) as config:
+        sampler = weights_config(open_weights(imported), "denoising_unet", config.paths)
+        pose_guider = weights_config(open_weights(imported), "pose_guider", config.paths).pose_guider
+        head = weights_config(open_weights(imported), "audio2pose", config.paths).head_motion
+    schedule = sampler.noise_schedule
+    assert (schedule.beta_schedule, schedule.beta_start, schedule.beta_end) == ("linear", 0.00085, 0.012)
+    assert (sampler.sampling.steps, sampler.sampling.guidance_scale, sampler.sampling.shared_noise) == (
+        25,
+        3.5,
+        0,
+    )
+    assert sampler.windows._target_.endswith("ClosedLoopWindows")
+    assert (sampler.windows.context_length, sampler.windows.context_overlap) == (16, 4)
+    assert (pose_guider.statistics, list(pose_guider.input_range)) == ("batch", [-1, 509])
+    assert (head.rotation_scale, head.smoothing, head.chunk_frames) == (0.5, 7, 150)
 
 
 def test_the_folder_alone_makes_a_video_of_the_sound_s_length_at_30_fps(imported, face_and_voice, tmp_path):
@@ -200,6 +229,43 @@ def test_training_with_other_choices_says_which_to_add(settings, networks, said,
         fit_to_weights(config, open_weights(imported), networks)
 
 
+def saved(folder, *settings):
+    """The weights folder of a training that has not taken a step yet."""
+    with composed("train", *TINY, *settings) as config:
+        networks = build_module(config, None).networks
+        record_sizes(config, networks)
+        states = states_of(networks, config)
+        save_weights(folder, states, {name: card_of(config, name) for name in states})
+    return folder
+
+
+def test_what_was_trained_on_a_pretrained_sound_encoder_stands_alone_and_can_be_exported(tmp_path):
+    encoder = Wav2Vec2Model(published_folder.wav2vec2_config())
+    encoder.save_pretrained(tmp_path / "wav2vec2")
+    choices = ["audio_encoder=wav2vec2", f"audio_encoder.path={tmp_path}/wav2vec2", "mesh_head=published"]
+    own = saved(tmp_path / "own", "experiment=audio2mesh", *choices, "audio_width=16")
+    shutil.rmtree(tmp_path / "wav2vec2")
+    with composed("animate", f"weights={own}", "portrait=none", NOWHERE) as config:
+        network = load_network(open_weights(own), "audio2mesh", config.paths)
+    state = network.encoder.model.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in encoder.state_dict().items())
+    with composed("convert", f"weights={own}", f"out={tmp_path}/back") as config:
+        convert(config)
+    assert "audio_encoder.masked_spec_embed" in read_tensors(tmp_path / "back" / "audio2mesh.pt")
+
+
+def test_what_was_trained_on_a_pretrained_image_encoder_stands_alone(tmp_path):
+    encoder = published_folder.image_encoder()
+    encoder.save_pretrained(tmp_path / "clip")
+    choices = ["image_encoder=clip", f"image_encoder.path={tmp_path}/clip", "image_embed_width=24"]
+    own = saved(tmp_path / "own", "experiment=stage1_reference", *choices)
+    shutil.rmtree(tmp_path / "clip")
+    with composed("animate", f"weights={own}", "portrait=none", NOWHERE) as config:
+        networks = load_portrait_networks(open_weights(own), config.paths, motion=False)
+    state = networks.image_encoder.clip.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in encoder.state_dict().items())
+
+
 def test_a_part_of_the_folder_is_imported_and_the_rest_named(published, tmp_path, caplog):
     part = tmp_path / "pretrained_model"
     part.mkdir()
@@ -245,7 +311,29 @@ BAD = {
     "an unknown network": (["published={published}", "only=[film]"], "film, which must be one of"),
     "heads that do not divide": (["published={published}", "heads.unet=5"], "must divide every width"),
     "a result that exists": (["published={published}", "out={imported}"], "exists already"),
+    "other statistics": (
+        ["published={published}", "guider_statistics=mean"],
+        "must be one of batch, running",
+    ),
+    "a pose guider of other widths": (["published={pose_guider}"], "they do not belong together"),
+    "motion modules of other widths": (["published={motion_module}"], "they do not belong together"),
+    "heads that are no number": (
+        ["published={published}", "norm_num_groups=0"],
+        r"norm_num_groups \(0\) must be",
+    ),
 }
+
+
+def with_other_widths(published, folder):
+    """The published folder, but for the network that the new one is named after."""
+    folder.mkdir()
+    for path in published.iterdir():
+        if path.stem != folder.name:
+            (folder / path.name).symlink_to(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(published_folder, "CHANNELS", (64, 64, 64, 64))
+        torch.save(getattr(published_folder, folder.name)(), folder / f"{folder.name}.pth")
+    return folder
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -254,6 +342,9 @@ def test_what_cannot_be_converted_is_one_sentence_and_leaves_nothing(case, publi
     (tmp_path / "empty").mkdir()
     (tmp_path / "results").mkdir()
     paths = {"published": published, "imported": imported, "empty": tmp_path / "empty"}
+    paths |= {
+        name: with_other_widths(published, tmp_path / name) for name in ("pose_guider", "motion_module")
+    }
     settings = [f"out={tmp_path}/results/new", *(word.format(**paths) for word in words)]
     with composed("convert", *settings) as config, pytest.raises((ValueError, OSError), match=said):
         convert(config)
@@ -267,11 +358,45 @@ def test_our_own_kinds_of_network_are_not_exported(imported, tmp_path):
     for file in imported.glob("*.safetensors"):
         (mixed / file.name).symlink_to(file)
     card["networks"]["pose_guider"]["choices"]["pose_guider"] = "reference_aware"
+    card["networks"]["denoising_unet"]["choices"]["noise_schedule"] = "clean_prediction"
     (mixed / "model.json").write_text(json.dumps(card))
     with composed("convert", f"weights={mixed}", f"out={tmp_path}/back") as config:
         convert(config)
     assert not (tmp_path / "back" / "pose_guider.pth").exists()
-    assert (tmp_path / "back" / "denoising_unet.pth").is_file()
+    assert not (tmp_path / "back" / "denoising_unet.pth").exists()  # it says clean latents
+    assert (tmp_path / "back" / "reference_unet.pth").is_file()
+
+
+def test_a_card_that_leaves_a_choice_open_is_refused(imported, tmp_path):
+    card = json.loads((imported / "model.json").read_text())
+    del card["networks"]["autoencoder"]["choices"]["latent_space"]
+    for file in imported.glob("*.safetensors"):
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    with (
+        composed("animate", f"weights={tmp_path}", "portrait=none") as config,
+        pytest.raises(WeightsError, match=r"card of autoencoder chooses no latent_space"),
+    ):
+        load_network(open_weights(tmp_path), "autoencoder", config.paths)
+
+
+def test_the_pose_guider_can_run_with_its_training_s_statistics(published, tmp_path):
+    with composed(
+        "convert",
+        f"published={published}",
+        f"out={tmp_path}/out",
+        HEADS,
+        "guider_statistics=running",
+        "only=[pose_guider]",
+    ) as config:
+        convert(config)
+    with composed("animate", f"weights={tmp_path}/out", "portrait=none", NOWHERE) as config:
+        guider = load_network(open_weights(tmp_path / "out"), "pose_guider", config.paths)
+    assert not guider.together
+    with composed("convert", f"weights={tmp_path}/out", f"out={tmp_path}/back") as config:
+        convert(config)
+    theirs, back = (read_tensors(root / "pose_guider.pth") for root in (published, tmp_path / "back"))
+    assert all(torch.equal(value, back[key]) for key, value in theirs.items())
 
 
 @pytest.mark.parametrize("value", ["a.Class", {"deep": {"er": 1}}, {"_target_": "os.system"}])

@@ -10,7 +10,7 @@ from aniportrait.models.audio2mesh import Audio2Mesh, PublishedHead, TemporalHea
 from aniportrait.models.audio2pose import POSE_LIMIT, Audio2Pose
 from aniportrait.models.audio_encoder import LogMelEncoder
 from aniportrait.models.pose_decoder import alibi_slopes, causal_bias, shifted
-from aniportrait.models.published_audio2pose import PublishedAudio2Pose, sinusoids
+from aniportrait.models.published_audio2pose import PublishedAudio2Pose, positions
 
 
 class RawSamples(nn.Module):
@@ -66,7 +66,7 @@ def test_reach_hides_frames_further_back():
 
 
 def test_sinusoids_alternate_sines_and_cosines():
-    assert sinusoids(3, 4)[2].tolist() == pytest.approx(
+    assert positions(3, 4)[2].tolist() == pytest.approx(
         [math.sin(2), math.cos(2), math.sin(0.02), math.cos(0.02)], abs=1e-6
     )
 

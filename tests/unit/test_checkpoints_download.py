@@ -6,7 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from aniportrait.checkpoints import download
 from aniportrait.checkpoints.download import ANIMATING, TRAINING, DownloadError, RemoteFile, download_files
+from aniportrait.checkpoints.frozen_encoders import ENCODERS
+from aniportrait.checkpoints.published import FILES as FILES_TO_IMPORT
 
 WEIGHTS, CARD = bytes(range(256)) * 4000, b'{"sample_size": 64}\n'
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
@@ -40,7 +43,10 @@ class Hub(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("ETag", f'"{self.stated if large else BLOB}"')
+        if large:  # as the hub: the storage's own tag beside the file's sum
+            self.send_header("X-Linked-Etag", f'"{self.stated}"')
+            self.send_header("X-Linked-Size", str(len(content)))
+        self.send_header("ETag", '"of the storage"' if large else f'"{BLOB}"')
         self.send_header("X-Repo-Commit", "0" * 40)
         self.end_headers()
         if body:
@@ -93,12 +99,16 @@ def test_half_a_file_is_completed_from_where_it_ends(hub, tmp_path):
 
 def test_a_download_that_breaks_off_keeps_its_half_and_goes_on_next_time(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)  # what is lost at most
     Hub.breaks = True
     with pytest.raises(DownloadError, match=r"weights.pth broke off: .*run the same command again"):
         download_files(FILES, tmp_path, hub)
     assert not (tmp_path / "weights.pth").exists()
-    Hub.breaks = False
+    arrived = len(WEIGHTS) - 1000
+    assert (tmp_path / f"weights.pth.{SHA256[:12]}.part").stat().st_size == arrived
+    Hub.breaks, Hub.sent = False, []
     download_files(FILES, tmp_path, hub)
+    assert ("weights.pth", f"bytes={arrived}-") in Hub.sent
     assert (tmp_path / "weights.pth").read_bytes() == WEIGHTS
 
 
@@ -130,6 +140,32 @@ def test_an_absent_file_and_an_absent_network_are_one_sentence(hub, tmp_path):
         download_files([RemoteFile("owner/name", "other.pth", "other.pth")], tmp_path, hub)
     with pytest.raises(DownloadError, match=r"http://127.0.0.1:9/owner/name.* is out of reach"):
         download_files(FILES, tmp_path, "http://127.0.0.1:9")
+
+
+def test_where_a_file_lies_is_asked_for_again_when_its_turn_comes(hub, tmp_path, monkeypatch):
+    asked, fetched = [], []
+    metadata, get = download.get_hf_file_metadata, download.http_get
+
+    def ask(url, **kwargs):
+        asked.append(url.rsplit("/", 1)[1])
+        return metadata(url, **kwargs)
+
+    def fetch(url, *args, **kwargs):
+        fetched.append(asked.copy())
+        return get(url, *args, **kwargs)
+
+    monkeypatch.setattr(download, "get_hf_file_metadata", ask)
+    monkeypatch.setattr(download, "http_get", fetch)
+    download_files(FILES, tmp_path, hub)
+    names = ["config.json", "weights.pth"]
+    assert fetched == [[*names, "config.json"], [*names, "config.json", "weights.pth"]]
+
+
+def test_what_is_imported_is_downloaded():
+    places = {file.place for file in ANIMATING}
+    assert {row.names[0] for row in FILES_TO_IMPORT.values()} <= places
+    for encoder in ENCODERS.values():
+        assert any(place.startswith(f"{encoder.folder}/") for place in places)
 
 
 def test_no_two_files_share_a_place_and_pinned_sums_are_sha256():

@@ -211,6 +211,21 @@ def test_positions_other_than_sines_are_noticed(found):
     key = "mid_block.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.1.pos_encoder.pe"
     state[key] = state[key] + 1
     assert own_positions(Found(found["motion_module"].file, state)) == [key]
+    state[key] = state[key][0]
+    assert own_positions(Found(found["motion_module"].file, state)) == [key]
+
+
+@pytest.mark.parametrize("number", [{"unet_heads": [5, 10]}, {"norm_num_groups": 0}, {"conv_stride": 5}])
+def test_numbers_that_cannot_be_are_named(number):
+    with pytest.raises(WeightsError, match=rf"{next(iter(number))} .* must be of whole numbers"):
+        Unsaid(**number)
+
+
+def test_half_a_file_is_damaged_and_not_a_danger(folder, tmp_path):
+    half = (folder / "audio2mesh.pt").read_bytes()
+    (tmp_path / "audio2mesh.pt").write_bytes(half[: len(half) // 2])
+    with pytest.raises(WeightsError, match=r"audio2mesh.pt is damaged or incomplete"):
+        find_published(tmp_path)
 
 
 def test_half_precision_stays_as_stored(tmp_path):

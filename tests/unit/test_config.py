@@ -1,10 +1,14 @@
 """Composition: experiments win over defaults, the command line over experiments; a model brings what belongs to it."""
 
 import pytest
+from diffusers.models.resnet import ResnetBlock2D
 from entries import composed
 from hydra.errors import ConfigCompositionException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+
+from aniportrait.cli.train import build_module
+from aniportrait.models.checkpointing import _Checkpointed
 
 EXPERIMENTS = ("audio2mesh", "audio2pose", "stage1_reference", "stage2_motion")
 PARTS = {
@@ -96,3 +100,21 @@ def test_the_published_guider_and_windows_are_choices(model):
         guider = config.networks.pose_guider
         assert (guider.statistics, list(guider.input_range)) == ("running", [-1.0, 1.0])
         assert config.windows._target_.endswith("OpenWindows")
+
+
+@pytest.mark.parametrize(("model", "checkpointed"), [("sd15", True), ("tiny", False)])
+def test_only_clips_at_full_size_are_trained_with_gradient_checkpointing(model, checkpointed):
+    with composed("train", "experiment=stage2_motion", f"model={model}") as config:
+        assert config.gradient_checkpointing is checkpointed
+    with composed("train", "experiment=stage1_reference", f"model={model}") as config:
+        assert config.gradient_checkpointing is False
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_gradient_checkpointing_reaches_the_networks(wanted):
+    settings = ("experiment=stage2_motion", "model=tiny", f"gradient_checkpointing={wanted}")
+    with composed("train", *settings) as config:
+        networks = build_module(config, None).networks
+    for network in (networks.denoising_unet, networks.reference_net):
+        layers = [module for module in network.modules() if isinstance(module, ResnetBlock2D)]
+        assert {isinstance(layer, _Checkpointed) for layer in layers} == {wanted}

@@ -42,7 +42,7 @@ def origin(folder):
 
 def portraits(folder, **options):
     data = PortraitData(folder, batch_size=2, image_size=SIZE, frames=3, strides=(1, 2), seed=4, **options)
-    data.encoders = NAMES
+    data.encoders = lambda: NAMES
     return data
 
 

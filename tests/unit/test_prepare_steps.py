@@ -70,7 +70,7 @@ def test_the_loss_is_the_same_with_latents_as_with_pictures(folder):
 
     def batch_of(latents):
         data = PortraitData(folder, batch_size=2, image_size=64, frames=3, latents=latents)
-        data.encoders = names
+        data.encoders = lambda: names
         return data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
 
     def loss(batch):

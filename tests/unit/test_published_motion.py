@@ -7,6 +7,9 @@ import pytest
 import torch
 from torch import Generator
 
+from aniportrait.models.audio_encoder import LogMelEncoder, zero_mean_unit_variance
+from aniportrait.models.published_audio2pose import PublishedAudio2Pose
+from aniportrait.pipelines.audio_driven import PredictedMotion
 from aniportrait.pipelines.published_motion import PublishedMotion
 
 
@@ -17,6 +20,9 @@ class Counter:
 
     def __init__(self):
         self.calls, self.heard, self.encoder = [], [], self
+
+    def normalised(self, sound):
+        return zero_mean_unit_variance(sound)
 
     def encode(self, sound, frames):
         self.heard.append(sound)
@@ -76,3 +82,20 @@ def test_the_seed_decides_the_style_unless_one_is_named():
     assert len(styles) > 1
     assert moved(10, seed=3)[1] == moved(10, seed=3)[1]
     assert {moved(10, style=7, seed=seed)[1][0][2] for seed in range(3)} == {7}
+
+
+@pytest.mark.parametrize("motion", [PublishedMotion, PredictedMotion])
+@pytest.mark.parametrize("style", [-1, 100])
+def test_a_style_that_is_none_of_the_network_s_is_one_sentence(motion, style):
+    with pytest.raises(ValueError, match=rf"style \({style}\) must be from 0 to 99"):
+        motion(Counter(), style)
+
+
+def test_no_graph_is_kept_of_minutes_of_sound():
+    encoder = LogMelEncoder(width=16, layers=1).eval()
+    network = PublishedAudio2Pose(encoder, latent_dim=16, identities=3, layers=1, heads=2).eval()
+    kept = []
+    encoder.norm.register_forward_hook(lambda module, inputs, output: kept.append(output.requires_grad))
+    motion = PublishedMotion(network)(torch.randn(1, 16_000), 30, Generator().manual_seed(0))
+    assert motion.shape == (30, 6)
+    assert kept == [False]

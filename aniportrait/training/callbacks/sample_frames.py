@@ -27,13 +27,17 @@ class SampleFrames(Callback):
         folder: where pictures are written.
         clips: at most this many of the batch.
         steps: of the solver.
+        shared_noise: part of the noise that a clip's frames have in common, as when they are animated.
         seed: of the noise, the same at every validation.
     """
 
-    def __init__(self, folder: str, clips: int = 4, steps: int = 4, seed: int = 42):
+    def __init__(
+        self, folder: str, clips: int = 4, steps: int = 4, shared_noise: float = 0.0, seed: int = 42
+    ):
         self.folder = Path(folder)
         self.clips = clips
         self.steps = steps
+        self.shared_noise = shared_noise
         self.seed = seed
         self._batch: PortraitBatch | None = None
 
@@ -46,7 +50,7 @@ class SampleFrames(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if batch_idx == 0:
-            self._batch = batch.first(self.clips)
+            self._batch = batch.only_counted().first(self.clips)
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -74,6 +78,7 @@ class SampleFrames(Callback):
             reference_features=conditions.reference_features,
             latent_shape=tuple(latents.shape),  # pyright: ignore[reportArgumentType]
             steps=self.steps,
+            shared_noise=self.shared_noise,
             generator=Generator(latents.device).manual_seed(self.seed),
         )
         return networks.decode(networks.latent_space.decode(sampled, conditions.reference_latents))
