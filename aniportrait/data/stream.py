@@ -110,7 +110,7 @@ class EvaluationList(IterableDataset):
         share = -(-len(places) // world_size)
         self._places = places[rank * share : (rank + 1) * share]
         self._counted = len(self._places)
-        self._places += [places[-1]] * (share - self._counted)
+        self._places += places[-1:] * (share - self._counted)
         self.damage = Damage(len(self.entries), max_bad)
 
     def __len__(self) -> int:
