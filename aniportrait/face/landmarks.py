@@ -51,6 +51,12 @@ class FaceLandmarker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def open(self) -> FaceDetector:
+        """Load MediaPipe now rather than at the first picture: what is wrong with it shows here."""
+        if self._pictures is None:
+            self._pictures = FaceDetector(self.task_file, video=False)
+        return self._pictures
+
     def close(self) -> None:
         if self._pictures is not None:
             self._pictures.close()
@@ -58,16 +64,11 @@ class FaceLandmarker:
 
     def detect(self, image: np.ndarray) -> FaceTrack:
         """The largest face of an RGB picture (h, w, 3) uint8 as a track of one frame; valid if any is."""
-        return self._track([next(iter(self._faces(image)), None)], *image_size(image))
-
-    def faces(self, image: np.ndarray) -> np.ndarray:
-        """(n, 4) float32 boxes x0, y0, x1, y1 in pixels of the faces of an RGB picture, largest first."""
-        boxes = [face.box for face in self._faces(image)]
-        return np.array(boxes, dtype=np.float32).reshape(-1, 4)
+        return self._track([next(iter(self.detections(image)), None)], *image_size(image))
 
     def detections(self, image: np.ndarray) -> list[DetectedFace]:
         """The faces of an RGB picture, largest first, with all that was measured of each."""
-        return self._faces(image)
+        return self.open().faces(image)
 
     def track(
         self,
@@ -118,14 +119,9 @@ class FaceLandmarker:
     ) -> DetectedFace | None:
         """The last face `seconds` later: as the time filter sees it, else as the picture shows it."""
         if last is None:
-            last = next(iter(self._faces(frame)), None)
+            last = next(iter(self.detections(frame)), None)
             return last and (_continuing(filtered, last, seconds) or last)
-        return _continuing(filtered, last, seconds) or _continuing(self._faces(frame), last, seconds)
-
-    def _faces(self, image: np.ndarray) -> list[DetectedFace]:
-        if self._pictures is None:
-            self._pictures = FaceDetector(self.task_file, video=False)
-        return self._pictures.faces(image)
+        return _continuing(filtered, last, seconds) or _continuing(self.detections(frame), last, seconds)
 
     def _track(self, found: list[DetectedFace | None], width: int, height: int) -> FaceTrack:
         """Measurements of the frames with a face; zeros (and the identity as pose) elsewhere."""

@@ -59,7 +59,7 @@ def _from_package() -> tuple[Path | None, str]:
     for file in files:
         if file.name == "face_landmarker.task":
             found = Path(str(file.locate()))
-            if found.is_file() and _sha256(found) == SHA256:
+            if found.is_file() and sha256_of(found) == SHA256:
                 return found, ""
             return None, f"the bundle of the pip package {PACKAGE} does not have the sha256 {SHA256[:8]}..."
     return None, f"the installed pip package {PACKAGE} carries no face_landmarker.task"
@@ -67,13 +67,13 @@ def _from_package() -> tuple[Path | None, str]:
 
 def _from_cache_or_download() -> Path:
     target = CACHE.expanduser() / "face_landmarker.task"
-    if target.is_file() and _sha256(target) == SHA256:
+    if target.is_file() and sha256_of(target) == SHA256:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.{os.getpid()}.part")  # several workers may download at once
     try:
         _download(part)
-        digest = _sha256(part)
+        digest = sha256_of(part)
         if digest != SHA256:
             raise ValueError(
                 f"the downloaded file has the sha256 {digest}, not {SHA256}: it is damaged or another version"
@@ -100,5 +100,6 @@ def _download(target: Path) -> None:
             progress.update(len(chunk))
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The hash of a file, hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -40,7 +40,7 @@ def main() -> None:
     clips = chosen(options.clips, options.seconds)
     with FaceLandmarker() as landmarker:
         rate = landmarks_per_second(landmarker, clips[0].path)
-        landmarker.faces(next(read_video(clips[0].path)))
+        landmarker.detections(next(read_video(clips[0].path)))
         watch = Stopwatch()
         begin, film = time.process_time(), 0.0
         for clip in clips:

@@ -139,7 +139,7 @@ def test_a_picture_without_a_face_is_one_invalid_frame_and_stderr_stays_silent_a
         track = landmarker.detect(np.zeros((64, 96, 3), dtype=np.uint8))
         assert len(track) == 1
         assert not track.valid.any()
-        assert landmarker.faces(np.zeros((64, 96, 3), dtype=np.uint8)).shape == (0, 4)
+        assert landmarker.detections(np.zeros((64, 96, 3), dtype=np.uint8)) == []
     os.write(2, b"still here")
     assert capfd.readouterr().err == "still here"
 
@@ -197,12 +197,12 @@ def test_of_two_people_in_a_picture_the_larger_is_measured(portraits, task_file)
     with FaceLandmarker(task_file) as landmarker:
         for order in (("small", "large"), ("large", "small")):
             picture = np.concatenate([portraits[name] for name in order], axis=1)
-            boxes = landmarker.faces(picture)
+            boxes = [face.box for face in landmarker.detections(picture)]
             assert len(boxes) == 2
             large_from = 240 if order[0] == "small" else 0
-            assert large_from < boxes[0, 0] < boxes[0, 2] < large_from + 400
+            assert large_from < boxes[0][0] < boxes[0][2] < large_from + 400
             centre = landmarker.detect(picture).landmarks[0, :, 0].mean() * 640
-            assert boxes[0, 0] < centre < boxes[0, 2]
+            assert boxes[0][0] < centre < boxes[0][2]
 
 
 @pytest.mark.shared
