@@ -19,7 +19,8 @@ from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import write_video
 from aniportrait.data.mixture import one_folder
 from aniportrait.data.schema import SAMPLE_RATE
-from aniportrait.data.shards import ShardIndex, read_sample, write_text_atomically
+from aniportrait.data.shards import ShardIndex, read_sample
+from aniportrait.data.whole_file import write_text
 from aniportrait.evaluation.curves import read_curves
 from aniportrait.evaluation.report import write_report
 from aniportrait.evaluation.report_sections import Curves, Part, Table
@@ -69,7 +70,7 @@ def evaluate(config: DictConfig) -> None:
         },
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(out / "results.json", json.dumps(results, indent=1) + "\n")
+    write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
     curves = _training_curves(config.runs)
     page = write_report(
         out / "report.html", [*parts, *curves], title="AniPortrait", summary=_summary(weights, index, config)

@@ -38,7 +38,7 @@ def _prepare_clips(config: DictConfig) -> None:
         return
     preparation = _preparation(config, source)
     if config.partition is None:
-        _say(preparation.run(config.workers, _illustrated(config)), config)
+        _say(preparation.run(config.workers, _illustrate), config)
         return
     partition = Partition.read(config.partition)
     count = preparation.run_partition(partition, config.workers)
@@ -53,7 +53,7 @@ def _prepare_clips(config: DictConfig) -> None:
 def _merge(config: DictConfig) -> None:
     """Shards out of what all partitions prepared."""
     preparation = _preparation(config, instantiate(config.source))
-    _say(preparation.merge(_illustrated(config)), config)
+    _say(preparation.merge(_illustrate), config)
 
 
 def _preparation(config: DictConfig, source: Any) -> Preparation:
@@ -70,11 +70,8 @@ def _preparation(config: DictConfig, source: Any) -> Preparation:
     return Preparation(source, out, settings, config.clips_per_shard, task_file)
 
 
-def _illustrated(config: DictConfig) -> Any:
-    def illustrate(report: dict[str, Any], reported: Sequence[Reported]) -> None:
-        write_preparation_report(Path(config.out) / "report.html", report, reported)
-
-    return illustrate
+def _illustrate(folder: Path, report: dict[str, Any], reported: Sequence[Reported]) -> None:
+    write_preparation_report(folder / "report.html", report, reported)
 
 
 def _say(report: dict[str, Any], config: DictConfig) -> None:

@@ -30,5 +30,7 @@ def prepare_latents(config: DictConfig) -> None:
         return autoencoder.encode(pictures), image_encoder(pictures)[:, 0]
 
     origin = LatentsOrigin(*names, config.image_size, index.digest)
-    written = write_latents(folder, encode, origin, batch_size=config.encoding.batch_size)
+    written = write_latents(
+        folder, encode, origin, batch_size=config.encoding.batch_size, max_bad=config.data.max_bad
+    )
     log.info("latents of %d clips at %d pixels in %s", len(index.samples), config.image_size, written)

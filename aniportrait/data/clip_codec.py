@@ -14,23 +14,21 @@ from aniportrait.data.sound import MediaError, Sound
 
 GROUP_OF_PICTURES = 12
 """Frames from one keyframe to the next in our clips: what a random access decodes at most."""
+QUALITY = "18"
+"""x264's crf of our clips; lower is better."""
 BT601 = 6  # its number in H.264's tables; the matrix that cv2 knows, which makes decoding a third cheaper
 
 
-def encode_clip(
-    frames: Iterable[np.ndarray], fps: float, crf: int = 18, gop: int = GROUP_OF_PICTURES
-) -> bytes:
-    """An mp4 for a shard: H.264 whose keyframes come every `gop` frames and that looks back only; no sound.
+def encode_clip(frames: Iterable[np.ndarray], fps: float) -> bytes:
+    """An mp4 for a shard: H.264 whose keyframes come every GROUP_OF_PICTURES and that looks back only; no sound.
 
     The same frames give the same bytes.
 
     Args:
         frames: (h, w, 3) uint8 RGB with even h and w.
         fps: frames per second.
-        crf: x264's quality, lower is better.
-        gop: frames from keyframe to keyframe.
     """
-    with ClipEncoder(fps, crf, gop) as encoder:
+    with ClipEncoder(fps) as encoder:
         for picture in frames:
             encoder.add(picture)
     return encoder.video
@@ -102,9 +100,10 @@ def _decoded(container: InputContainer, stream: av.VideoStream) -> Iterator[av.V
 class ClipEncoder:
     """`encode_clip` frame by frame: `add` within the `with` block, take `video` after it."""
 
-    def __init__(self, fps: float, crf: int = 18, gop: int = GROUP_OF_PICTURES):
-        options = {"crf": str(crf), "preset": "veryfast", "tune": "fastdecode", "threads": "1"}
-        options |= {"g": str(gop), "keyint_min": str(gop), "sc_threshold": "0", "bf": "0"}
+    def __init__(self, fps: float):
+        gop = str(GROUP_OF_PICTURES)
+        options = {"crf": QUALITY, "preset": "veryfast", "tune": "fastdecode", "threads": "1"}
+        options |= {"g": gop, "keyint_min": gop, "sc_threshold": "0", "bf": "0"}
         self.video = b""
         self._buffer = io.BytesIO()
         self._container = av.open(self._buffer, "w", format="mp4")

@@ -3,21 +3,23 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import Literal
 
 import cv2
 import numpy as np
 
-from aniportrait.data.clip_codec import ClipEncoder
+from aniportrait.data.clip_codec import ClipEncoder, decode_frames
 from aniportrait.data.clip_sound import clip_sound
+from aniportrait.data.constant_rate import MediaReport
 from aniportrait.data.film import Film, open_film
 from aniportrait.data.gates import DroppedClipError, Gates
-from aniportrait.data.media import MediaReport, Still
+from aniportrait.data.media import Still, pictures
 from aniportrait.data.neutral import neutral_mesh
 from aniportrait.data.piece import Piece
 from aniportrait.data.schema import ClipMeta, ClipSample
 from aniportrait.data.sharpness import sharpness
+from aniportrait.data.sound import MediaError
 from aniportrait.data.sources import SourceClip
 from aniportrait.data.survey import Glance, Person, Survey, leading_person, scaled_box, survey
 from aniportrait.face.crop import SquareCrop, face_crop
@@ -92,7 +94,7 @@ def prepare_clip(clip: SourceClip, settings: PreparationSettings, landmarker: Fa
         piece.figures |= {"source_fps": round(film.info.fps, 3), "seconds": round(piece.seconds, 2)}
         try:
             _prepare_piece(piece, film, clip, settings, landmarker, first_look, (first, last))
-        except DroppedClipError as error:
+        except (DroppedClipError, MediaError) as error:
             piece.reason, piece.sample = str(error), None
         pieces.append(piece)
     return pieces
@@ -214,9 +216,9 @@ def _person(
     person = leading_person(glances, scaled_box(clip.box, first_look))
     if person is None and clip.box is not None and any(glance.faces for glance in glances):
         raise DroppedClipError("no face is seen inside of the box that the source gives")
-    gates.check_glances(len(person.seen) if person else 0, len(glances))
     if person is None:
         raise DroppedClipError("no face is seen in any of the frames looked at")
+    gates.check_glances(len(person.seen), len(glances))
     heights = [face.box[3] - face.box[1] for _, face in person.seen]
     piece.figures["face_height"] = round(
         float(np.median(heights)) * first_look.height / first_look.size[1], 1
@@ -224,7 +226,7 @@ def _person(
     gates.check_face_height(piece.figures["face_height"])
     if person.others:
         piece.figures["other_face"] = round(float(np.median(person.others)), 3)
-        gates.check_other_face(piece.figures["other_face"], len(person.others) / len(glances))
+        gates.check_other_face(person.others, len(glances))
     return person
 
 
@@ -261,7 +263,8 @@ def _follow_the_face(
     with ClipEncoder(settings.fps) as encoder:
 
         def squares() -> Iterator[np.ndarray]:
-            for index, square in enumerate(_cut(frames, crop, settings.image_size)):
+            cut = pictures(frames, lambda still: crop.cut(still.pixels(), settings.image_size))
+            for index, square in enumerate(cut):
                 if index % stride == 0:
                     kept[index] = square
                 encoder.add(square)
@@ -271,17 +274,13 @@ def _follow_the_face(
             track = landmarker.track(squares(), settings.fps, start)
         except NoFaceError as error:
             raise DroppedClipError("no face is found in the square cut out for it") from error
-    seen = [sharpness(square, track.landmarks[index]) for index, square in kept.items() if track.valid[index]]
     middle = kept[stride * ((len(track) - 1) // 2 // stride)]
-    return _Followed(encoder.video, track, float(np.median(seen)) if seen else 0.0, _thumbnail(middle))
-
-
-def _cut(frames: Iterator[Still], crop: SquareCrop, size: int) -> Iterator[np.ndarray]:
-    """The square of each frame, cut once however often the frame is shown."""
-    for still, times in groupby(frames):
-        square = crop.cut(still.pixels(), size)
-        for _ in times:
-            yield square
+    seen = {index: square for index, square in kept.items() if track.valid[index]}
+    if not seen:  # the face was away whenever it was to be measured
+        instead = np.flatnonzero(track.valid)[::stride].tolist()
+        seen = dict(zip(instead, decode_frames(encoder.video, instead), strict=True))
+    sharp = float(np.median([sharpness(square, track.landmarks[index]) for index, square in seen.items()]))
+    return _Followed(encoder.video, track, sharp, _thumbnail(middle))
 
 
 def _thumbnail(square: np.ndarray) -> bytes:

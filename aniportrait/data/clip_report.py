@@ -26,8 +26,11 @@ class Reported:
     thumbnail: Callable[[], bytes | None]
 
 
-Illustrate = Callable[[dict[str, Any], Sequence[Reported]], None]
-"""Told of the finished report, before the data set appears."""
+REPORT = "report.json"
+"""Name of its file."""
+
+Illustrate = Callable[[Path, dict[str, Any], Sequence[Reported]], None]
+"""Told of the finished report and the folder it is in, before the data set appears."""
 
 
 def report_of(
@@ -38,6 +41,7 @@ def report_of(
     return {
         "clips": clips,
         "kept": len(kept),
+        "failed": sum(item.outcome.failed for item in reported),
         "seconds": round(sum(item.outcome.seconds for item in kept), 2),
         "splits": dict(sorted(Counter(splits).items())),
         "dropped": [

@@ -30,12 +30,14 @@ def clip_sound(
     """
     seconds = len(track) / fps
     audio = _waveform(piece, film, begin, seconds)
-    piece.figures["sound"] = 0.0 if audio is None else _audible_share(audio, fps)
+    piece.figures["sound"] = 0.0 if audio is None else _audible_share(audio, len(track), fps)
     gates.check_sound(piece.figures["sound"])
     if audio is None:
         return None
     measured = measure_sync(track.vertices, audio, fps)
-    if measured is not None:
+    if measured is None:
+        gates.check_agreement(None)
+    else:
         piece.figures |= {
             "sync_lag": measured.lag,
             "sync_agreement": measured.agreement,
@@ -70,11 +72,12 @@ def _waveform(piece: Piece, film: Film, begin: float, seconds: float) -> np.ndar
     return audio
 
 
-def _audible_share(audio: np.ndarray, fps: float) -> float:
-    """Share of the frames whose loudness is near that of the loud ones."""
+def _audible_share(audio: np.ndarray, count: int, fps: float) -> float:
+    """Share of the clip's `count` frames whose sound is nearly as loud as that of the loud ones."""
     length = round(SAMPLE_RATE / fps)
     frames = audio[: len(audio) // length * length].reshape(-1, length)
     if not len(frames):
         return 0.0
     loudness = np.sqrt((frames.astype(np.float64) ** 2).mean(axis=1))
-    return round(float((loudness >= max(AUDIBLE * np.percentile(loudness, 95), SILENCE / 10)).mean()), 3)
+    audible = loudness >= max(AUDIBLE * np.percentile(loudness, 95), SILENCE / 10)
+    return round(min(1.0, float(audible.sum() / count)), 3)

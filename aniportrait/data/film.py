@@ -11,17 +11,10 @@ import av
 import cv2
 import numpy as np
 
-from aniportrait.data.media import (
-    MediaReport,
-    Still,
-    VideoInfo,
-    at_constant_rate,
-    probe,
-    read_audio,
-    read_stills,
-)
+from aniportrait.data.constant_rate import MediaReport, at_constant_rate
+from aniportrait.data.media import Still, VideoInfo, probe, read_stills
 from aniportrait.data.schema import SAMPLE_RATE
-from aniportrait.data.sound import MediaError, NoAudioError, opened
+from aniportrait.data.sound import MediaError, NoAudioError, opened, read_audio
 
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg")
 

@@ -1,8 +1,12 @@
 """What a clip must offer to be kept; each gate raises with its reason and figures."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
+
+OPENABLE = ("max_yaw", "largest_other_face", "min_agreement")
+"""Gates that None opens for good."""
 
 
 class DroppedClipError(ValueError):
@@ -11,7 +15,7 @@ class DroppedClipError(ValueError):
 
 @dataclass(frozen=True)
 class Gates:
-    """Thresholds of the gates. None, where it is allowed, opens a gate for good.
+    """Thresholds of the gates. None opens those of OPENABLE for good.
 
     Args:
         min_seconds: length.
@@ -31,7 +35,7 @@ class Gates:
         sync_confidence: from which on a measured offset is believed; see SyncMeasurement. Below it nothing is
             shifted or dropped.
         min_agreement: of sound and lips; see SyncMeasurement. None keeps also what shows no agreement, as
-            short clips and still mouths do.
+            short clips and still mouths do. Clips without sound pass: min_sound is their gate.
     """
 
     min_seconds: float = 0.5
@@ -48,6 +52,11 @@ class Gates:
     min_agreement: float | None = None
 
     def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value is None and name not in OPENABLE:
+                raise ValueError(
+                    f"gates.{name} (null) must be a number: only {', '.join(OPENABLE)} can be null"
+                )
         for name in ("min_detection_rate", "min_sound"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"gates.{name} ({getattr(self, name)}) must be 0 to 1")
@@ -75,8 +84,6 @@ class Gates:
 
     def check_glances(self, seen: int, glances: int) -> None:
         """Half of the frames looked at suffice to go on: a face is found more easily once it is cut out."""
-        if seen == 0:
-            raise DroppedClipError("no face is seen in any of the frames looked at")
         self._check_rate(seen, glances, self.min_detection_rate / 2, "frames looked at")
 
     def check_face_height(self, height: float) -> None:
@@ -84,11 +91,16 @@ class Gates:
             needed = f"at least {self.min_face_height:g} are needed"
             raise DroppedClipError(f"the face is {height:.0f} pixels high (median), {needed}")
 
-    def check_other_face(self, height: float, share: float) -> None:
-        if self.largest_other_face is not None and share >= 0.1 and height > self.largest_other_face:
+    def check_other_face(self, heights: Sequence[float], glances: int) -> None:
+        """Heights of other faces in parts of the first's, one for each glance that shows any."""
+        if self.largest_other_face is None:
+            return
+        large = [height for height in heights if height > self.largest_other_face]
+        if large and len(large) >= 0.1 * glances:
             raise DroppedClipError(
-                f"another face of {height:.2f} times the height is seen in {100 * share:.0f} % of the frames "
-                f"looked at, at most {self.largest_other_face:g} is allowed"
+                f"another face of {np.median(large):.2f} times the height is seen in "
+                f"{100 * len(large) / glances:.0f} % of the frames looked at, "
+                f"at most {self.largest_other_face:g} is allowed"
             )
 
     def check_detection(self, valid: np.ndarray, fps: float) -> None:
@@ -117,8 +129,16 @@ class Gates:
                 f"at least {100 * self.min_sound:.0f} % are needed"
             )
 
-    def check_agreement(self, agreement: float) -> None:
-        if self.min_agreement is not None and agreement < self.min_agreement:
+    def check_agreement(self, agreement: float | None) -> None:
+        """None: nothing can be told, as of short clips and still mouths."""
+        if self.min_agreement is None:
+            return
+        if agreement is None:
+            raise DroppedClipError(
+                "nothing can be told of whether sound and lips agree (under 2 s, or a still mouth), "
+                f"an agreement of at least {self.min_agreement:g} is needed"
+            )
+        if agreement < self.min_agreement:
             raise DroppedClipError(
                 f"sound and lips agree by {agreement:.2f}, at least {self.min_agreement:g} is needed"
             )

@@ -7,7 +7,6 @@ alone.
 import io
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,10 +27,10 @@ from aniportrait.data.shards import (
     ShardError,
     ShardIndex,
     read_member,
-    write_text_atomically,
 )
 from aniportrait.data.transforms import resized, signed_unit
 from aniportrait.data.transport import PIPE, Location, is_local, transport_of
+from aniportrait.data.whole_file import whole_file, write_text
 
 log = logging.getLogger(__name__)
 
@@ -198,10 +197,12 @@ def write_latents(
         bad += len(entries) - len(part["samples"])
         if bad > max_bad:
             raise ShardError(f"more than max_bad ({max_bad}) clips of {folder} cannot be read")
+    for stale in set(target.glob("*.tar")) - {target / shard for shard in shards}:
+        stale.unlink()
     content = {"format": FORMAT, "origin": asdict(origin), "shapes": shapes, "samples": samples}
-    write_text_atomically(target / "index.json", json.dumps(content) + "\n")
-    for part in target.glob("*.part.json"):
-        part.unlink()
+    write_text(target / "index.json", json.dumps(content) + "\n")
+    for left in (*target.glob("*.part.json"), *target.glob(".*.partial")):
+        left.unlink()
     return target
 
 
@@ -220,9 +221,9 @@ def _write_part(
     origin: LatentsOrigin,
     batch_size: int,
 ) -> dict[str, Any]:
-    partial = target / f".{shard}.{os.getpid()}.partial"
     part: dict[str, Any] = {"origin": asdict(origin), "shapes": {}, "samples": {}}
-    try:
+    record = target / f"{shard}.part.json"
+    with whole_file(target / shard) as partial:
         with partial.open("wb") as stream:
             writer = TarWriter(stream, encoder=False, mtime=0, user="", group="")
             for entry in entries:
@@ -234,12 +235,8 @@ def _write_part(
                 part["shapes"] = {name: array.shape[1:] for name, array in arrays.items()}
                 part["samples"][entry.key] = {"shard": shard, **_append(writer, entry.key, arrays)}
             writer.close()
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, target / shard)
-    finally:
-        partial.unlink(missing_ok=True)
-    write_text_atomically(target / f"{shard}.part.json", json.dumps(part) + "\n")
+        record.unlink(missing_ok=True)  # it tells of an earlier tar, maybe of another encoder's
+    write_text(record, json.dumps(part) + "\n")
     return part
 
 

@@ -1,8 +1,7 @@
 """Video files in and out through PyAV: upright frames at a constant rate, and mp4s with sound."""
 
 import math
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,36 +11,10 @@ import av
 import numpy as np
 from av.error import EOFError as EndOfFile
 
-from aniportrait.data.clip_codec import FilmWriter, decode_frames, encode_clip
+from aniportrait.data.clip_codec import FilmWriter
 from aniportrait.data.constant_rate import MediaReport, at_constant_rate
-from aniportrait.data.sound import (
-    MediaError,
-    NoAudioError,
-    Sound,
-    decode_flac,
-    encode_flac,
-    opened,
-    read_audio,
-    read_sound,
-)
-
-__all__ = [
-    "MediaError",
-    "MediaReport",
-    "NoAudioError",
-    "Still",
-    "VideoInfo",
-    "at_constant_rate",
-    "decode_flac",
-    "decode_frames",
-    "encode_clip",
-    "encode_flac",
-    "probe",
-    "read_audio",
-    "read_stills",
-    "read_video",
-    "write_video",
-]
+from aniportrait.data.sound import MediaError, Sound, opened, read_sound
+from aniportrait.data.whole_file import whole_file
 
 SEEK_MARGIN = 1.0
 """Seconds before a section at which decoding begins: indices of damaged files are not exact."""
@@ -106,7 +79,7 @@ def read_video(
         fps: frames per second of the result; None keeps every source frame.
         report: filled in while the frames are read.
     """
-    return _pictures(read_stills(path, fps, report))
+    return pictures(read_stills(path, fps, report), lambda still: still.pixels())
 
 
 def read_stills(
@@ -131,6 +104,14 @@ def read_stills(
     with opened(path) as container:
         _video_stream(container, path)  # so that a bad file fails here and not at the first frame
     return _section(path, fps, report if report is not None else MediaReport(), begin, end)
+
+
+def pictures(stills: Iterator[Still], convert: Callable[[Still], np.ndarray]) -> Iterator[np.ndarray]:
+    """What `convert` makes of each still, once however often the still is shown."""
+    for still, times in groupby(stills):
+        picture = convert(still)
+        for _ in times:
+            yield picture
 
 
 def write_video(
@@ -159,16 +140,12 @@ def write_video(
     elif audio is not None:
         sound = read_sound(audio)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            film = FilmWriter(container, fps, sound, {"crf": str(crf), "preset": "medium"})
-            for picture in frames:
-                film.add(picture)
-            film.finish()
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    options = {"movflags": "+faststart"}
+    with whole_file(path) as partial, av.open(str(partial), "w", format="mp4", options=options) as container:
+        film = FilmWriter(container, fps, sound, {"crf": str(crf), "preset": "medium"})
+        for picture in frames:
+            film.add(picture)
+        film.finish()
     return film.count
 
 
@@ -274,14 +251,6 @@ class _DecodedStill:
 
     def pixels(self, longest_side: int | None = None) -> np.ndarray:
         return _upright(self._stream, self._frame, longest_side)
-
-
-def _pictures(stills: Iterator[Still]) -> Iterator[np.ndarray]:
-    """Each still converted once, however often it is shown."""
-    for still, times in groupby(stills):
-        picture = still.pixels()
-        for _ in times:
-            yield picture
 
 
 def _display_size(stream: av.VideoStream, frame: av.VideoFrame) -> tuple[int, int]:

@@ -14,6 +14,7 @@ class Piece:
         figures: whatever was measured, also of a dropped one.
         notes: what had to be mended.
         reason: why it was dropped; None for a kept one.
+        failed: dropped for a reason that says nothing of the clip: the next run tries it again.
         sample: its key, identity and split are for the caller to set.
         thumbnail: a small JPEG, where there is a picture.
     """
@@ -23,5 +24,6 @@ class Piece:
     figures: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     reason: str | None = None
+    failed: bool = False
     sample: ClipSample | None = None
     thumbnail: bytes | None = None

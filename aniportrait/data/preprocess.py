@@ -2,34 +2,30 @@
 bad clip fatal."""
 
 import dataclasses
-import hashlib
 import json
 import logging
 import re
 import shutil
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aniportrait.data import staging
 from aniportrait.data.clip_preparation import PreparationSettings
-from aniportrait.data.clip_report import Illustrate, Reported, nothing_kept, report_of
+from aniportrait.data.clip_report import REPORT, Illustrate, Reported, nothing_kept, report_of
+from aniportrait.data.listing import Listing, StagedClips, has_failed, list_clips
 from aniportrait.data.sample_codec import decode_meta
 from aniportrait.data.schema import META
-from aniportrait.data.shards import INDEX, ShardIndex, ShardWriter, write_text_atomically
-from aniportrait.data.sources import Source, SourceClip
+from aniportrait.data.shards import INDEX, ShardIndex, ShardWriter
+from aniportrait.data.sources import Source
+from aniportrait.data.whole_file import write_text
 from aniportrait.data.workers import Task, prepare_all
-from aniportrait.face.task_file import find_task_file
+from aniportrait.face.task_file import find_task_file, sha256_of
 
 log = logging.getLogger(__name__)
 
-REPORT = "report.json"
 STAGING = ".staging"
-VERSION = 2
-"""Of what is made of a clip; a higher one makes earlier staged clips worthless."""
 
 
 class NothingKeptError(ValueError):
@@ -82,32 +78,34 @@ class Preparation:
         """Prepare every clip and write shards, index.json and report.json.
 
         Killed at any point and called again, it does no finished clip twice; called again with nothing
-        changed, it does nothing. A bad clip is dropped and named with its reason.
+        changed, it does nothing. A bad clip is dropped and named with its reason. One that failed for another
+        reason than itself is named too, and tried again by the next call: until none is left, the prepared
+        clips stay staged.
 
         Args:
             workers: processes; None takes one per core, 0 works in this process.
             illustrate: see Illustrate.
 
         Returns:
-            the report: {"clips": in the source, "kept": samples, "dropped": [{"clip", "reason", "figures"}],
-            "mended": [{"clip", "notes"}], "splits": {split: samples}, "seconds": of film kept, "samples":
-            [{"key", "clip", "begin", "figures"}], "fingerprint"}.
+            the report: {"clips": in the source, "kept": samples, "failed": clips to be tried again, "dropped":
+            [{"clip", "reason", "figures"}], "mended": [{"clip", "notes"}], "splits": {split: samples}, "seconds":
+            of film kept, "samples": [{"key", "clip", "begin", "figures"}], "fingerprint"}.
 
         Raises:
             NothingKeptError: no clip passed the gates.
         """
-        listed = self._listed()
-        if (done := self._finished(listed)) is not None:
+        listing = self._listing()
+        if (done := self._finished(listing)) is not None:
             return done
-        self._stage(listed.tasks, workers)
-        return self._assemble(listed, illustrate)
+        self._stage(listing.tasks, workers)
+        return self._assemble(listing, illustrate)
 
     def run_partition(self, partition: Partition, workers: int | None = None) -> int:
         """Prepare a share of the clips for `merge`; how many there are in it. All machines must see `source` and
         `out` under the same paths."""
-        listed = self._listed()
-        tasks = partition.of(listed.tasks)
-        if self._finished(listed) is None:
+        listing = self._listing()
+        tasks = partition.of(listing.tasks)
+        if self._finished(listing) is None:
             self._stage(tasks, workers)
         return len(tasks)
 
@@ -118,34 +116,38 @@ class Preparation:
             UnfinishedError: clips are not prepared yet.
             NothingKeptError: no clip passed the gates.
         """
-        listed = self._listed()
-        if (done := self._finished(listed)) is not None:
+        listing = self._listing()
+        if (done := self._finished(listing)) is not None:
             return done
-        if left := [task.clip for task in listed.tasks if staging.outcomes(task.staged) is None]:
+        if left := listing.unprepared():
             raise UnfinishedError(
-                f"{len(left)} of {len(listed.tasks)} clips are not prepared with these settings yet, "
-                f"{left[0].path} among them"
+                f"{len(left)} of {len(listing.tasks)} clips are not prepared with these settings yet, "
+                f"{left[0].clip.path} among them"
             )
-        return self._assemble(listed, illustrate)
+        return self._assemble(listing, illustrate)
 
-    def _listed(self) -> "_Listed":
+    def _listing(self) -> Listing:
         if self.clips_per_shard < 1:
             raise ValueError(f"clips_per_shard ({self.clips_per_shard}) must be at least 1")
         task_file = find_task_file(self.task_file)
-        clips = sorted(self.source.clips(), key=lambda clip: (str(clip.path), clip.begin, clip.title))
-        tasks = [_task(clip, self.settings, task_file, self.out / STAGING) for clip in clips]
-        if len({task.staged for task in tasks}) < len(tasks):
-            raise ValueError("the source lists one clip twice")
-        described = [(clip.identity, clip.split, clip.title, clip.recording) for clip in clips]
-        fingerprint = _digest(self.clips_per_shard, described, [task.staged.name for task in tasks])
-        return _Listed(tasks, _keys(clips), fingerprint)
+        return list_clips(
+            self.source.clips(),
+            self.settings,
+            task_file,
+            sha256_of(task_file),
+            self.out / STAGING,
+            self.clips_per_shard,
+        )
 
-    def _finished(self, listed: "_Listed") -> dict[str, Any] | None:
-        """The report of the data set that `out` holds, if it was made from the same clips in the same way."""
+    def _finished(self, listing: Listing) -> dict[str, Any] | None:
+        """The report of the data set that `out` holds, if it was made from the same clips in the same way and no
+        clip waits for another try."""
         if not (self.out / INDEX).is_file() or not (self.out / REPORT).is_file():
             return None
         report = json.loads((self.out / REPORT).read_text())
-        if not ShardIndex.load(self.out).fingerprint == listed.fingerprint == report.get("fingerprint"):
+        if not ShardIndex.load(self.out).fingerprint == listing.fingerprint == report.get("fingerprint"):
+            return None
+        if report["failed"] and listing.failed():
             return None
         log.info("%s holds these clips already", self.out)
         shutil.rmtree(self.out / STAGING, ignore_errors=True)
@@ -155,110 +157,60 @@ class Preparation:
         if workers is not None and workers < 0:
             raise ValueError(f"workers ({workers}) must not be negative")
         (self.out / STAGING).mkdir(parents=True, exist_ok=True)
-        prepare_all([task for task in tasks if staging.outcomes(task.staged) is None], workers)
+        prepare_all(
+            [task for task in tasks if staging.outcomes(task.staged) is None or has_failed(task)], workers
+        )
 
-    def _assemble(self, listed: "_Listed", illustrate: Illustrate | None) -> dict[str, Any]:
+    def _assemble(self, listing: Listing, illustrate: Illustrate | None) -> dict[str, Any]:
         """Shards from the staged clips, in the order of the list: the same whichever clip was finished first."""
-        reported = listed.reported()
+        staged = listing.staged()
+        samples, reported = staged.samples(), staged.reported()
         report = report_of(
             reported,
-            clips=len(listed.tasks),
-            splits=[str(task.clip.split) for task, _, _ in listed.samples()],
-            fingerprint=listed.fingerprint,
+            clips=len(listing.tasks),
+            splits=[str(task.clip.split) for task, _, _ in samples],
+            fingerprint=listing.fingerprint,
         )
-        kept = [item for item in reported if item.outcome.kept]
-        if not kept:
-            write_text_atomically(self.out / REPORT, json.dumps(report, indent=1) + "\n")
-            raise NothingKeptError(nothing_kept(report, self.out / REPORT))
+        if not samples:
+            # An earlier data set that is there stays as it is, with the report that belongs to it.
+            folder = self.out / STAGING if (self.out / INDEX).is_file() else self.out
+            _tell(folder, report, reported, illustrate)
+            raise NothingKeptError(nothing_kept(report, folder / REPORT))
         with ShardWriter(
-            self.out, self.settings.fps, self.settings.image_size, self.clips_per_shard, listed.fingerprint
+            self.out, self.settings.fps, self.settings.image_size, self.clips_per_shard, listing.fingerprint
         ) as writer:
-            for task, number, key in listed.samples():
-                members, clip = staging.members(task.staged, number), task.clip
-                meta = dataclasses.replace(
-                    decode_meta(members[META]),
-                    key=key,
-                    identity=clip.identity,
-                    split=str(clip.split),
-                    source=clip.recording,
-                )
-                members[META] = json.dumps(dataclasses.asdict(meta), sort_keys=True).encode()
-                writer.write_members(meta, members)
-            write_text_atomically(self.out / REPORT, json.dumps(report, indent=1) + "\n")
-            if illustrate is not None:
-                illustrate(report, reported)
-        shutil.rmtree(self.out / STAGING)
+            _write_samples(staged, writer)
+            writer.retire_index()  # no moment at which a report lies beside the index of another data set
+            _tell(self.out, report, reported, illustrate)
+        if report["failed"]:
+            log.warning(
+                "%d clips failed for reasons that are not theirs: the same command tries them again, or stops asking "
+                "once %s is deleted",
+                report["failed"],
+                self.out / STAGING,
+            )
+        else:
+            shutil.rmtree(self.out / STAGING)
         return report
 
 
-@dataclass(frozen=True)
-class _Listed:
-    """The clips of a source in their order, each with its key."""
-
-    tasks: list[Task]
-    keys: list[str]
-    fingerprint: str
-
-    def samples(self) -> list[tuple[Task, int, str]]:
-        """(task, number of the piece, key) of every kept piece."""
-        return [
-            (task, number, key)
-            for task, base in zip(self.tasks, self.keys, strict=True)
-            for number, key in _piece_keys(base, staging.outcomes(task.staged) or [])
-        ]
-
-    def reported(self) -> list[Reported]:
-        found = []
-        for task, base in zip(self.tasks, self.keys, strict=True):
-            outcomes = staging.outcomes(task.staged)
-            if outcomes is None:
-                outcomes = [staging.Outcome(0.0, 0.0, "its staged file vanished")]
-            keys = dict(_piece_keys(base, outcomes))
-            for number, outcome in enumerate(outcomes):
-                where = f" from {task.clip.begin + outcome.begin:.2f} s" if _is_part(task, outcomes) else ""
-                glimpse = partial(staging.thumbnail, task.staged, number)
-                found.append(Reported(f"{task.clip.path}{where}", keys.get(number), outcome, glimpse))
-        return found
+def _write_samples(staged: StagedClips, writer: ShardWriter) -> None:
+    for task, number, key in staged.samples():
+        members, clip = staging.members(task.staged, number), task.clip
+        meta = dataclasses.replace(
+            decode_meta(members[META]),
+            key=key,
+            identity=clip.identity,
+            split=str(clip.split),
+            source=clip.recording,
+        )
+        members[META] = json.dumps(dataclasses.asdict(meta), sort_keys=True).encode()
+        writer.write_members(meta, members)
 
 
-def _is_part(task: Task, outcomes: Sequence[staging.Outcome]) -> bool:
-    return len(outcomes) > 1 or task.clip.begin > 0 or task.clip.end is not None
-
-
-def _piece_keys(base: str, outcomes: Sequence[staging.Outcome]) -> list[tuple[int, str]]:
-    """(number, key) of the kept pieces; the key of a clip's only piece is the clip's. No clip's key has two dashes
-    in a row."""
-    return [
-        (number, base if len(outcomes) == 1 else f"{base}--{number + 1}")
-        for number, outcome in enumerate(outcomes)
-        if outcome.kept
-    ]
-
-
-def _task(clip: SourceClip, settings: PreparationSettings, task_file: Path, staging_folder: Path) -> Task:
-    """The name of the staged file says everything that its content depends on; persons and splits are added when
-    the shards are put together."""
-    path = clip.path.resolve()
-    state = path.stat() if path.exists() else None
-    identity = _digest(
-        VERSION,
-        path,
-        state and (state.st_size, state.st_mtime_ns),
-        (clip.title, clip.begin, clip.end, clip.box, clip.frame_rate),
-        dataclasses.astuple(settings),
-    )
-    return Task(clip, settings, task_file, staging_folder / f"{identity}.zip")
-
-
-def _keys(clips: Sequence[SourceClip]) -> list[str]:
-    """A readable key for every clip; a hash of where it is tells clips of one name apart."""
-    slugs = [re.sub(r"[^A-Za-z0-9_]+", "-", clip.title)[:60].strip("-") or "clip" for clip in clips]
-    count = Counter(slugs)
-    return [
-        slug if count[slug] == 1 else f"{slug}-{_digest(clip.path.as_posix(), clip.begin, clip.title)[:12]}"
-        for slug, clip in zip(slugs, clips, strict=True)
-    ]
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+def _tell(
+    folder: Path, report: dict[str, Any], reported: Sequence[Reported], illustrate: Illustrate | None
+) -> None:
+    write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")
+    if illustrate is not None:
+        illustrate(folder, report, reported)

@@ -7,18 +7,19 @@ neutral mesh), `key.json` (ClipMeta). `index.json` is written last: a folder wit
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from webdataset.writer import TarWriter
 
-from aniportrait.data.media import MediaError
 from aniportrait.data.sample_codec import decode_sample, encode_sample
 from aniportrait.data.schema import ClipMeta, ClipSample
+from aniportrait.data.sound import MediaError
 from aniportrait.data.transport import INDEX, Location, transport_of
+from aniportrait.data.whole_file import whole_file, write_text
 
 FORMAT = 1
 BLOCK = 512
@@ -123,6 +124,7 @@ class ShardWriter:
         self._entries: list[dict] = []
         self._keys: set[str] = set()
         self._shards: list[str] = []
+        self._files = ExitStack()
         self._writer: TarWriter | None = None
 
     def __enter__(self) -> "ShardWriter":
@@ -134,8 +136,12 @@ class ShardWriter:
         if kind is None:
             self._publish()
         else:
-            for name in self._shards:
-                self._partial(name).unlink(missing_ok=True)
+            self._files.__exit__(kind, error, traceback)
+
+    def retire_index(self) -> None:
+        """Call when all is written and before more of the folder is replaced: from here until the `with` block has
+        ended the folder is no data set."""
+        (self.folder / INDEX).unlink(missing_ok=True)
 
     def write(self, sample: ClipSample) -> None:
         """Append a sample."""
@@ -183,33 +189,27 @@ class ShardWriter:
     def _open_shard(self) -> TarWriter:
         self._close_shard()
         self._shards.append(f"shard-{len(self._shards):06d}.tar")
-        stream = self._partial(self._shards[-1]).open("wb")
-        self._stream = stream
-        self._writer = TarWriter(stream, encoder=False, mtime=0, user="", group="")
+        partial = self._files.enter_context(whole_file(self.folder / self._shards[-1]))
+        self._stream = partial.open("wb")
+        self._writer = TarWriter(self._stream, encoder=False, mtime=0, user="", group="")
         return self._writer
 
     def _close_shard(self) -> None:
         if self._writer is not None:
             self._writer.close()
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
             self._stream.close()
             self._writer = None
 
-    def _partial(self, name: str) -> Path:
-        return self.folder / f".{name}.partial"
-
     def _publish(self) -> None:
-        (self.folder / INDEX).unlink(
-            missing_ok=True
-        )  # from here until the new index the folder is no data set
-        for name in self._shards:
-            os.replace(self._partial(name), self.folder / name)
+        self.retire_index()
+        self._files.close()
         for stale in set(self.folder.glob("shard-*.tar")) - {self.folder / name for name in self._shards}:
             stale.unlink()
+        for left in self.folder.glob(".shard-*.partial"):  # of a run that was killed
+            left.unlink()
         content = {"format": FORMAT, "fps": self.fps, "image_size": self.image_size}
         content |= {"fingerprint": self.fingerprint, "samples": self._entries}
-        write_text_atomically(self.folder / INDEX, json.dumps(content, indent=1) + "\n")
+        write_text(self.folder / INDEX, json.dumps(content, indent=1) + "\n")
 
 
 def write_shards(
@@ -242,16 +242,6 @@ def read_sample(folder: Location, entry: ShardEntry) -> ClipSample:
         if isinstance(error, ShardError | MediaError):
             raise
         raise ShardError(f"sample {entry.key} of {entry.shard} cannot be decoded: {error}") from error
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """The file appears whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
 
 
 def _entry(item: dict, folder: Location) -> ShardEntry:

@@ -2,8 +2,6 @@
 that may be killed at any time."""
 
 import json
-import os
-import socket
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,6 +9,7 @@ from pathlib import Path
 
 from aniportrait.data.piece import Piece
 from aniportrait.data.sample_codec import encode_sample
+from aniportrait.data.whole_file import whole_file
 
 OUTCOME = "outcome.json"
 THUMBNAIL = "thumbnail.jpg"
@@ -23,6 +22,7 @@ class Outcome:
     begin: float
     seconds: float
     reason: str | None
+    failed: bool = False
     notes: list[str] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
 
@@ -33,20 +33,15 @@ class Outcome:
 
 def stage(staged: Path, pieces: Sequence[Piece]) -> None:
     """Write the pieces of one clip; the file appears whole or not at all."""
-    outcomes = [asdict(Outcome(p.begin, p.seconds, p.reason, p.notes, p.figures)) for p in pieces]
-    partial = staged.with_name(f".{staged.name}.{socket.gethostname()}.{os.getpid()}.partial")
-    with partial.open("wb") as stream:
-        with zipfile.ZipFile(stream, "w") as archive:
-            archive.writestr(OUTCOME, json.dumps(outcomes))
-            for number, piece in enumerate(pieces):
-                if piece.thumbnail is not None:
-                    archive.writestr(f"{number}/{THUMBNAIL}", piece.thumbnail)
-                if piece.sample is not None:
-                    for extension, data in encode_sample(piece.sample).items():
-                        archive.writestr(f"{number}/{extension}", data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, staged)
+    outcomes = [asdict(Outcome(p.begin, p.seconds, p.reason, p.failed, p.notes, p.figures)) for p in pieces]
+    with whole_file(staged) as partial, zipfile.ZipFile(partial, "w") as archive:
+        archive.writestr(OUTCOME, json.dumps(outcomes))
+        for number, piece in enumerate(pieces):
+            if piece.thumbnail is not None:
+                archive.writestr(f"{number}/{THUMBNAIL}", piece.thumbnail)
+            if piece.sample is not None:
+                for extension, data in encode_sample(piece.sample).items():
+                    archive.writestr(f"{number}/{extension}", data)
 
 
 def outcomes(staged: Path) -> list[Outcome] | None:

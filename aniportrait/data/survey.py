@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from aniportrait.data.constant_rate import MediaReport
 from aniportrait.data.film import Film
-from aniportrait.data.media import MediaReport
 from aniportrait.data.sources import FaceBox
 from aniportrait.face.detector import DetectedFace, MissingLibraryError
 from aniportrait.face.landmarks import FaceLandmarker

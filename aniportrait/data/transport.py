@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import fsspec
 from webdataset.gopen import gopen
 
+from aniportrait.data.whole_file import whole_file
+
 Location = str | Path
 """A folder, a URL such as s3://bucket/folder, or pipe:COMMAND with {name} where the file's name belongs."""
 
@@ -28,7 +30,7 @@ PACKAGES = {
     "hf": "pip install huggingface_hub",
     "gs": "pip install gcsfs",
 }
-PACKAGES |= dict.fromkeys(("http", "https"), "pip install 'aniportrait[http]'")
+PACKAGES |= dict.fromkeys(("http", "https"), "pip install -e '.[http]'")
 
 
 class TransportError(OSError):
@@ -155,9 +157,8 @@ class Pipe:
 
     def _keep(self, name: str, data: bytes) -> None:
         self._cache.mkdir(parents=True, exist_ok=True)
-        partial = self._cache / f".{name}.{os.getpid()}.partial"
-        partial.write_bytes(data)
-        os.replace(partial, self._cache / name)
+        with whole_file(self._cache / name) as partial:
+            partial.write_bytes(data)
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:

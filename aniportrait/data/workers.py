@@ -5,8 +5,11 @@ import logging
 import multiprocessing
 import os
 import threading
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import wait
@@ -18,10 +21,10 @@ from tqdm import tqdm
 from aniportrait.data.clip_preparation import PreparationSettings, prepare_clip
 from aniportrait.data.film import film_seconds
 from aniportrait.data.gates import DroppedClipError
-from aniportrait.data.media import MediaError
 from aniportrait.data.piece import Piece
+from aniportrait.data.sound import MediaError
 from aniportrait.data.sources import SourceClip
-from aniportrait.data.staging import outcomes, stage
+from aniportrait.data.staging import stage
 from aniportrait.face.detector import MissingLibraryError
 from aniportrait.face.landmarks import FaceLandmarker
 
@@ -29,6 +32,10 @@ log = logging.getLogger(__name__)
 
 UNKNOWN_SECONDS = 5.0
 """Taken for the length of a clip that does not say."""
+
+
+class WorkerError(OSError):
+    """Processes that prepare clips do not come to life here: no clip is to blame."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +50,23 @@ class Task:
     @property
     def seconds(self) -> float:
         """Of film, as far as the file says."""
+        if not self.clip.path.exists():
+            return 0.0
         if self.clip.end is not None:
             return self.clip.end - self.clip.begin
         return film_seconds(self.clip.path, self.clip.frame_rate) or UNKNOWN_SECONDS
 
 
 def prepare_all(tasks: list[Task], workers: int | None) -> None:
-    """Stage every task's clip. A clip that kills its process is tried again alone, and dropped if it does so
-    again.
+    """Stage every task's clip. A clip that kills its process is tried again alone when all others are done, and
+    reported as failed if it does so again.
 
     Args:
         tasks: longest first is the best order: no long clip is left for the end.
         workers: processes; None takes one per core, 0 works in this process.
+
+    Raises:
+        WorkerError: a process died before it had begun with any clip.
     """
     if not tasks:
         return
@@ -66,10 +78,9 @@ def prepare_all(tasks: list[Task], workers: int | None) -> None:
                 _stage(task)
                 progress.finished(task)
             return
-        left = _in_processes(tasks, min(workers or _cores(), len(tasks)), progress)
-        for task in left:
+        for task in _in_processes(tasks, min(workers or _cores(), len(tasks)), progress):
             if _in_processes([task], 1, progress):
-                _drop(task, "the process that read it was killed, twice (out of memory?)")
+                _fail(task, "the process that read it was killed, twice (out of memory?)")
                 progress.finished(task)
 
 
@@ -81,7 +92,7 @@ class _Progress:
         form = (
             "{desc} {percentage:3.0f} % of {total:.0f} s of film |{bar}| {elapsed}, {remaining} left{postfix}"
         )
-        total = sum(seconds.values())
+        total = sum(seconds.values()) or 1.0  # tqdm knows no share of nothing
         self._bar = tqdm(total=total, desc="preparing clips", smoothing=0.0, bar_format=form)
 
     def __enter__(self) -> "_Progress":
@@ -97,21 +108,66 @@ class _Progress:
 
 
 def _in_processes(tasks: list[Task], count: int, progress: _Progress) -> list[Task]:
-    """The tasks that were not finished because a process died."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker) as pool:
-        futures = {pool.submit(_stage, task): task for task in tasks}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                progress.finished(futures[future])
-        except BrokenProcessPool:
-            log.warning("a process died while preparing clips; going on with one clip at a time")
-            return [task for task in tasks if outcomes(task.staged) is None]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return []
+    """Stage the tasks' clips in `count` processes; the tasks whose process died. Another takes its place."""
+    waiting, died = deque(tasks), []
+    running: dict[Future[None], tuple[_Worker, Task]] = {}
+    with ExitStack() as stack:
+
+        def begin(worker: _Worker) -> None:
+            if waiting:
+                task = waiting.popleft()
+                running[worker.submit(task)] = worker, task
+
+        for _ in range(count):
+            begin(stack.enter_context(_Worker(tasks[0].task_file)))
+        while running:
+            for future in wait_for(running, return_when=FIRST_COMPLETED).done:
+                worker, task = running.pop(future)
+                try:
+                    future.result()
+                    progress.finished(task)
+                except BrokenProcessPool:
+                    worker.check_ready()
+                    log.warning("the process that read %s died; the others go on", task.clip.path)
+                    died.append(task)
+                    worker = stack.enter_context(_Worker(task.task_file))
+                begin(worker)
+    return died
+
+
+class _Worker:
+    """One process that prepares one clip at a time, so that its death is that clip's and no other's."""
+
+    def __init__(self, task_file: Path):
+        _forget_foreign_start_method()
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_start_process)
+        self._ready = self._pool.submit(_make_ready, task_file)
+
+    def __enter__(self) -> "_Worker":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._pool.shutdown(wait=kind is None, cancel_futures=True)
+
+    def submit(self, task: Task) -> Future[None]:
+        return self._pool.submit(_stage, task)
+
+    def check_ready(self) -> None:
+        """A WorkerError if the process died before its first clip."""
+        if isinstance(error := self._ready.exception(), BrokenProcessPool):
+            raise WorkerError(
+                "a process that was to prepare clips died before it began with one: the system's log or the lines "
+                "above say why; workers=0 prepares in this process"
+            ) from error
+
+
+def _forget_foreign_start_method() -> None:
+    """joblib's processes (hydra/launcher=joblib) carry a start method of its own as multiprocessing's default, and a
+    spawned process dies when it is told of one that it does not know."""
+    method = multiprocessing.get_start_method(allow_none=True)
+    if method is not None and method not in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method("spawn", force=True)
 
 
 def _cores() -> int:
@@ -119,7 +175,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start_worker() -> None:
+def _start_process() -> None:
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
@@ -131,28 +187,37 @@ def _end_with_the_parent() -> None:
         os._exit(1)
 
 
+def _make_ready(task_file: Path) -> None:
+    """What a process does before its first clip: whatever is wrong with this machine shows here."""
+    _landmarker(task_file)
+
+
 def _stage(task: Task) -> None:
     """Prepare one clip and leave what became of it, sample or reason, in its staged file."""
+    landmarker = _landmarker(task.task_file)
     try:
-        pieces = prepare_clip(task.clip, task.settings, _landmarker(task.task_file))
-    except MissingLibraryError:
+        pieces = prepare_clip(task.clip, task.settings, landmarker)
+    except (MissingLibraryError, ImportError):  # nothing that another clip would not meet as well
         raise
     except (DroppedClipError, MediaError) as error:
-        _drop(task, str(error))
+        stage(task.staged, [Piece(reason=str(error))])
     except Exception as error:  # whatever a clip does to the libraries, the others go on
         log.exception("unexpected error in %s", task.clip.path)
-        _drop(task, f"unexpected {type(error).__name__}: {error}")
+        _fail(task, f"unexpected {type(error).__name__}: {error}")
     else:
         stage(task.staged, pieces)
 
 
-def _drop(task: Task, reason: str) -> None:
-    stage(task.staged, [Piece(begin=0.0, reason=reason)])
+def _fail(task: Task, reason: str) -> None:
+    """Nothing is known against the clip: the next run tries it again."""
+    stage(task.staged, [Piece(reason=reason, failed=True)])
 
 
 @lru_cache(maxsize=1)
 def _landmarker(task_file: Path) -> FaceLandmarker:
     """One for each process."""
     landmarker = FaceLandmarker(task_file)
-    atexit.register(landmarker.close)  # MediaPipe complains when the interpreter closes it
+    # MediaPipe complains when the interpreter closes it, and when it is closed before its own exit handler has run.
+    atexit.register(landmarker.close)
+    landmarker.open()
     return landmarker

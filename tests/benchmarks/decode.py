@@ -14,7 +14,7 @@ import time
 import cv2
 import numpy as np
 
-from aniportrait.data.media import decode_frames, encode_clip
+from aniportrait.data.clip_codec import decode_frames, encode_clip
 
 ACCESSES = {
     "1 frame": (1, 1),

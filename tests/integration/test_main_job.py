@@ -15,7 +15,8 @@ from scipy.io import wavfile
 from aniportrait.checkpoints.store import open_weights
 from aniportrait.cli.animate import animate
 from aniportrait.cli.evaluate import evaluate
-from aniportrait.data.media import probe, read_audio, read_video
+from aniportrait.data.media import probe, read_video
+from aniportrait.data.sound import read_audio
 from aniportrait.data.synthetic import SyntheticTalkers
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from aniportrait.data.clip_preparation import clip_crop
+from aniportrait.data.constant_rate import MediaReport
 from aniportrait.data.film import VideoFile
-from aniportrait.data.media import MediaReport
 from aniportrait.data.survey import leading_person, survey
 from aniportrait.data.sync import measure_sync
 from aniportrait.face.landmarks import FaceLandmarker

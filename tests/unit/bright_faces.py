@@ -93,6 +93,7 @@ def tone(seconds):
 def bright_faces(monkeypatch):
     monkeypatch.setattr(workers, "_landmarker", lambda task_file: BrightSquareLandmarker())
     monkeypatch.setattr(preprocess, "find_task_file", lambda path: Path("unused.task"))
+    monkeypatch.setattr(preprocess, "sha256_of", lambda path: "of no file")
 
 
 def preparation(source, out: Path, clips_per_shard=2, **options) -> Preparation:

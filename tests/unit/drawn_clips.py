@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aniportrait.data.media import encode_clip
+from aniportrait.data.clip_codec import encode_clip
 from aniportrait.data.schema import ClipMeta, ClipSample
 from aniportrait.face.track import FaceTrack
 

@@ -8,19 +8,10 @@ import av
 import numpy as np
 import pytest
 
-from aniportrait.data.media import (
-    MediaError,
-    MediaReport,
-    NoAudioError,
-    decode_flac,
-    decode_frames,
-    encode_clip,
-    encode_flac,
-    probe,
-    read_audio,
-    read_video,
-    write_video,
-)
+from aniportrait.data.clip_codec import decode_frames, encode_clip
+from aniportrait.data.constant_rate import MediaReport
+from aniportrait.data.media import probe, read_video, write_video
+from aniportrait.data.sound import MediaError, NoAudioError, decode_flac, encode_flac, read_audio
 
 
 def numbered(index: int, width: int = 64, height: int = 64) -> np.ndarray:

@@ -14,10 +14,8 @@ from aniportrait.data.clip_preparation import PreparationSettings, clip_crop
 from aniportrait.data.folder import FolderSource
 from aniportrait.data.media import write_video
 from aniportrait.data.neutral import MOUTH, neutral_mesh
-from aniportrait.data.piece import Piece
 from aniportrait.data.preprocess import NothingKeptError, Partition, Preparation, UnfinishedError
 from aniportrait.data.shards import ShardIndex, read_sample
-from aniportrait.data.staging import stage
 from aniportrait.face.track import FaceTrack
 
 
@@ -202,29 +200,6 @@ def test_nothing_kept_is_an_error_that_gives_the_reasons(tmp_path):
     assert not (tmp_path / "out" / "index.json").exists()
 
 
-def test_an_unexpected_error_drops_the_clip_and_not_the_run(tmp_path, monkeypatch):
-    folder = tmp_path / "clips"
-    folder.mkdir()
-    for name in "ab":
-        write_video(folder / f"{name}.mp4", [face()] * 20, 25.0)
-    original = workers.prepare_clip
-
-    def broken_for_a(clip, *rest):
-        if clip.path.name == "a.mp4":
-            raise RuntimeError("a bug in a library")
-        return original(clip, *rest)
-
-    monkeypatch.setattr(workers, "prepare_clip", broken_for_a)
-    report = prepared(folder, tmp_path / "out")
-    assert report["dropped"] == [
-        {
-            "clip": str(folder / "a.mp4"),
-            "reason": "unexpected RuntimeError: a bug in a library",
-            "figures": {},
-        }
-    ]
-
-
 def test_clips_of_one_name_get_different_keys(tmp_path):
     folder = tmp_path / "clips"
     folder.mkdir()
@@ -234,28 +209,6 @@ def test_clips_of_one_name_get_different_keys(tmp_path):
     keys = [entry.key for entry in ShardIndex.load(tmp_path / "out").samples]
     assert len(set(keys)) == 4
     assert "clip" in keys
-
-
-def stage_or_die(task):
-    """In a worker: dies of the clip called killer, as from lack of memory."""
-    if task.clip.path.name == "killer.mp4":
-        os._exit(9)
-    stage(task.staged, [Piece(reason=f"seen {task.clip.path.name}")])
-
-
-@pytest.mark.slow
-def test_a_clip_that_kills_its_process_is_dropped_and_the_others_go_on(tmp_path, monkeypatch):
-    folder = tmp_path / "clips"
-    folder.mkdir()
-    for name in ("a", "b", "killer", "z"):
-        (folder / f"{name}.mp4").write_bytes(b"x")
-    monkeypatch.setattr(workers, "_stage", stage_or_die)
-    with pytest.raises(NothingKeptError):
-        preparation(folder, tmp_path / "out").run(workers=2)
-    dropped = json.loads((tmp_path / "out" / "report.json").read_text())["dropped"]
-    reasons = {Path(drop["clip"]).stem: drop["reason"] for drop in dropped}
-    assert reasons["killer"].startswith("the process that read it was killed")
-    assert [reasons[name] for name in ("a", "b", "z")] == ["seen a.mp4", "seen b.mp4", "seen z.mp4"]
 
 
 def test_the_square_of_a_clip_holds_every_face_and_stays_inside_if_it_can():

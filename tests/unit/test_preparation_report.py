@@ -17,7 +17,7 @@ def test_every_dropped_clip_is_named_with_its_reason_and_every_clip_pictured(tmp
     (folder / "text.mp4").write_text("no video")
     pages = []
 
-    def illustrate(report, reported):
+    def illustrate(_, report, reported):
         for name in ("a.html", "b.html"):
             pages.append(write_preparation_report(tmp_path / name, report, reported).read_text())
         assert [item.thumbnail() is not None for item in reported] == [True, True, True, False]
