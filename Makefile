@@ -89,6 +89,7 @@ WEIGHTS := 'weights="$(DEMO)/weights"'
 demo: export OMP_WAIT_POLICY := PASSIVE
 demo: $(INSTALLED) ## clips -> shards -> four trainings -> evaluation -> a talking portrait; CLIPS=<folder> for real ones
 	@$(MAKE) --no-print-directory system-libraries
+	@mkdir -p "$(DEMO)" && date +%s > "$(DEMO)/.started"
 	rm -rf "$(DEMO)/runs" "$(DEMO)/weights" "$(DEMO)/samples"
 	$(PY) prepare.py $(SOURCE) 'out="$(DEMO)/shards"'
 	$(PY) train.py experiment=audio2mesh $(TINY) 'out="$(DEMO)/runs/1_audio2mesh"'
@@ -98,7 +99,8 @@ demo: $(INSTALLED) ## clips -> shards -> four trainings -> evaluation -> a talki
 	$(PY) evaluate.py $(WEIGHTS) data=shards 'data.folder="$(DEMO)/shards"' 'runs="$(DEMO)/runs"' 'out="$(DEMO)"'
 	$(PY) animate.py $(WEIGHTS) 'portrait="$(DEMO)/samples/portrait.png"' 'audio="$(DEMO)/samples/voice.wav"' \
 	    'out="$(DEMO)/animation.mp4"'
-	@printf '\n%s\n%s\n%s\n' "$(DEMO)/animation.mp4" "$(DEMO)/weights/" "$(DEMO)/report.html"
+	@printf '\nin %d s, installation apart:\n%s\n%s\n%s\n' "$$(( $$(date +%s) - $$(cat "$(DEMO)/.started") ))" \
+	    "$(DEMO)/animation.mp4" "$(DEMO)/weights/" "$(DEMO)/report.html"
 
 ci: ## what the CI runs: lint, types and test in a fresh environment
 	.ci/run

@@ -12,6 +12,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from entries import TINY, composed
+from hydra.utils import instantiate
 from PIL import Image
 from published_folder import write_published_folder
 from scipy.io import wavfile
@@ -35,6 +36,7 @@ from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import probe, read_video
 from aniportrait.data.shards import ShardIndex, read_sample
 from aniportrait.data.synthetic import SyntheticTalkers
+from aniportrait.diffusion.context import ClosedLoopWindows
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 0.6
@@ -106,8 +108,9 @@ def test_the_folder_says_how_the_published_videos_were_made(imported):
         3.5,
         0,
     )
-    assert sampler.windows._target_.endswith("ClosedLoopWindows")
-    assert (sampler.windows.context_length, sampler.windows.context_overlap) == (16, 4)
+    windows = instantiate(sampler.windows)
+    assert isinstance(windows, ClosedLoopWindows)
+    assert (windows.context_length, windows.overlap) == (16, 4)
     assert (pose_guider.statistics, list(pose_guider.input_range)) == ("batch", [-1, 509])
     assert (head.rotation_scale, head.smoothing, head.chunk_frames) == (0.5, 7, 150)
 
@@ -188,24 +191,25 @@ def test_training_starts_from_the_folder_and_nothing_else(case, imported, shards
         "batch_size=1",
         "warmup_steps=1",
     ]
-    command = [
-        sys.executable,
-        str(ROOT / "train.py"),
-        *settings,
-        f"weights={imported}",
-        NOWHERE,
-        "ema_decay=0.0",
-    ]
-    finished = subprocess.run(
-        [*command, f"out={tmp_path}/run"], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-    assert finished.returncode == 0, finished.stderr
+    command = [sys.executable, str(ROOT / "train.py"), *settings, NOWHERE, "ema_decay=0.0"]
+
+    def run(*more):
+        finished = subprocess.run(
+            [*command, *more], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
+        assert finished.returncode == 0, finished.stderr
+
+    run(f"weights={imported}", f"out={tmp_path}/run")
     before, after = open_weights(imported), open_weights(tmp_path / "run")
     assert set(after.networks) == ({"audio2pose"} if case == "audio2pose" else set(before.networks) - AUDIO)
     for name, state in after.states.items():
         changed = any(not torch.equal(value, before.states[name][key]) for key, value in state.items())
         assert changed == (name in ("audio2pose", "motion_module")), name
         assert after.card(name)["sizes"] == before.card(name)["sizes"]
+    run(f"resume={tmp_path}/run", f"out={tmp_path}/rest", "max_steps=3")  # without weights=
+    rest = open_weights(tmp_path / "rest")
+    assert rest.networks == after.networks
+    assert json.loads((tmp_path / "rest" / "metrics.json").read_text())["steps"] == 3
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,8 @@ def test_the_published_guider_and_windows_are_choices(model):
     choices = ("pose_guider=published", "windows=closed_loop")
     with composed("train", "experiment=stage1_reference", f"model={model}", *choices) as config:
         assert config.windows._target_.endswith("ClosedLoopWindows")
-        assert (config.windows.context_length, config.windows.context_overlap) == (16, 4)
+        windows = instantiate(config.windows)
+        assert (windows.context_length, windows.overlap) == (16, 4)
         guider = config.networks.pose_guider
         assert (guider.statistics, list(guider.input_range)) == ("batch", [-1.0, 509.0])
     running = "pose_guider=published_running"
