@@ -12,6 +12,7 @@ import numpy as np
 from aniportrait.data.clip_codec import ClipEncoder, decode_frames
 from aniportrait.data.clip_sound import clip_sound
 from aniportrait.data.constant_rate import MediaReport
+from aniportrait.data.face_search import Box
 from aniportrait.data.film import Film, open_film
 from aniportrait.data.gates import DroppedClipError, Gates
 from aniportrait.data.media import Still, pictures
@@ -21,7 +22,7 @@ from aniportrait.data.schema import ClipMeta, ClipSample
 from aniportrait.data.sharpness import sharpness
 from aniportrait.data.sound import MediaError
 from aniportrait.data.sources import SourceClip
-from aniportrait.data.survey import Glance, Person, Survey, leading_person, scaled_box, survey
+from aniportrait.data.survey import Glance, Person, Survey, leading_person, survey
 from aniportrait.face.crop import SquareCrop, face_crop
 from aniportrait.face.head_pose import euler_from_matrix
 from aniportrait.face.landmarks import FaceLandmarker, NoFaceError
@@ -82,12 +83,10 @@ def prepare_clip(clip: SourceClip, settings: PreparationSettings, landmarker: Fa
     if not clip.path.exists():
         return [Piece(reason=f"{clip.path} does not exist")]
     film = open_film(clip.path, clip.frame_rate)
-    end = math.inf if clip.end is None else clip.end
-    first_look = survey(film, landmarker, settings.fps, settings.cut_threshold, clip.begin, end)
+    first_look = survey(film, clip, landmarker, settings.fps, settings.cut_threshold)
     if not first_look.frames:
         return [Piece(reason=f"the section from {clip.begin:g} s on lies beyond the end of the film")]
-    box = scaled_box(clip.box, first_look)
-    stretches, notes = _stretches(first_look, settings, box)
+    stretches, notes = _stretches(first_look, settings)
     pieces = []
     for first, last in stretches:
         piece = Piece(first / settings.fps, (last - first) / settings.fps, notes=list(notes))
@@ -124,16 +123,14 @@ def _inside(begin: int, side: int, length: int) -> int:
     return min(max(begin, 0), length - side) if side <= length else begin
 
 
-def _stretches(
-    first_look: Survey, settings: PreparationSettings, box: tuple[float, float, float, float] | None
-) -> tuple[list[tuple[int, int]], list[str]]:
+def _stretches(first_look: Survey, settings: PreparationSettings) -> tuple[list[tuple[int, int]], list[str]]:
     """The frames of each clip that a film is made into, and what is to be said of its cuts."""
     scenes, notes = first_look.scenes(), []
     if len(scenes) > 1:
         listed = ", ".join(f"{first / settings.fps:.2f}" for first, _ in scenes[1:])
         notes.append(f"cut into {len(scenes)} scenes (at {listed} s)")
         if settings.scenes == "longest":
-            kept = _longest(first_look, scenes, settings.gates.min_detection_rate / 2, box)
+            kept = _longest(first_look, scenes, settings.gates.min_detection_rate / 2)
             notes[-1] += f", kept {kept[0] / settings.fps:.2f} to {kept[1] / settings.fps:.2f} s"
             scenes = [kept]
     stretches = []
@@ -144,17 +141,12 @@ def _stretches(
     return stretches, notes
 
 
-def _longest(
-    first_look: Survey,
-    scenes: list[tuple[int, int]],
-    least: float,
-    box: tuple[float, float, float, float] | None,
-) -> tuple[int, int]:
+def _longest(first_look: Survey, scenes: list[tuple[int, int]], least: float) -> tuple[int, int]:
     """The longest scene that shows somebody, or the longest of all."""
 
     def shows_somebody(scene: tuple[int, int]) -> bool:
         glances = first_look.within(*scene)
-        person = leading_person(glances, box)
+        person = leading_person(glances, first_look.box)
         return person is not None and len(person.seen) >= least * len(glances)
 
     return max(scenes, key=lambda scene: (shows_somebody(scene), scene[1] - scene[0], -scene[0]))
@@ -174,7 +166,7 @@ def _prepare_piece(
     if glances:
         piece.thumbnail = glances[len(glances) // 2].thumbnail
     gates.check_length(stretch[1] - stretch[0], fps)
-    person = _person(piece, clip, gates, first_look, glances)
+    person = _person(piece, gates, first_look, glances)
     landmarks = np.stack([face.landmarks for _, face in person.seen])
     crop = clip_crop(landmarks, first_look.width, first_look.height, settings.margin)
     start = _in_square(person.seen[0][1].box, first_look, crop, settings.image_size)
@@ -209,12 +201,10 @@ def _prepare_piece(
     piece.sample = ClipSample(meta, followed.video, audio, track, neutral_mesh(track))
 
 
-def _person(
-    piece: Piece, clip: SourceClip, gates: Gates, first_look: Survey, glances: list[Glance]
-) -> Person:
+def _person(piece: Piece, gates: Gates, first_look: Survey, glances: list[Glance]) -> Person:
     """The one to follow, if the glances promise that it can be done."""
-    person = leading_person(glances, scaled_box(clip.box, first_look))
-    if person is None and clip.box is not None and any(glance.faces for glance in glances):
+    person = leading_person(glances, first_look.box)
+    if person is None and first_look.box is not None and any(glance.faces for glance in glances):
         raise DroppedClipError("no face is seen inside of the box that the source gives")
     if person is None:
         raise DroppedClipError("no face is seen in any of the frames looked at")
@@ -230,9 +220,7 @@ def _person(
     return person
 
 
-def _in_square(
-    box: tuple[float, float, float, float], first_look: Survey, crop: SquareCrop, size: int
-) -> tuple[float, float, float, float]:
+def _in_square(box: Box, first_look: Survey, crop: SquareCrop, size: int) -> Box:
     """A box in pixels of the glances -> in pixels of the stored square."""
     scale = first_look.width / first_look.size[0]
     x0, y0, x1, y1 = (
@@ -253,7 +241,7 @@ class _Followed:
 def _follow_the_face(
     frames: Iterator[Still],
     crop: SquareCrop,
-    start: tuple[float, float, float, float],
+    start: Box,
     settings: PreparationSettings,
     landmarker: FaceLandmarker,
 ) -> _Followed:

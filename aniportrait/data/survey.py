@@ -10,15 +10,14 @@ import cv2
 import numpy as np
 
 from aniportrait.data.constant_rate import MediaReport
+from aniportrait.data.face_search import Box, faces_of, is_inside
 from aniportrait.data.film import Film
-from aniportrait.data.sources import FaceBox
+from aniportrait.data.sources import SourceClip
 from aniportrait.face.detector import DetectedFace, MissingLibraryError
 from aniportrait.face.landmarks import FaceLandmarker
 
 GLANCES_PER_SECOND = 3.0
 """Frames in which faces are looked for."""
-GLANCE_SIZE = 640
-"""Longer side, in pixels, of these frames."""
 CUT_SIZE = 160
 """Longer side, in pixels, of the frames in which cuts are looked for."""
 SHORTEST_SCENE = 0.6
@@ -45,6 +44,7 @@ class Survey:
         cuts: frames with which a new scene begins.
         width, height: of the film in pixels.
         size: width and height of the pictures in which the faces were found.
+        box: where the source says that the face is, in these pictures.
         glances: in order.
     """
 
@@ -53,6 +53,7 @@ class Survey:
     width: int
     height: int
     size: tuple[int, int]
+    box: Box | None
     glances: tuple[Glance, ...]
 
     def scenes(self) -> list[tuple[int, int]]:
@@ -78,18 +79,14 @@ class Person:
 
 
 def survey(
-    film: Film,
-    landmarker: FaceLandmarker,
-    fps: float,
-    cut_threshold: float,
-    begin: float = 0.0,
-    end: float = math.inf,
+    film: Film, clip: SourceClip, landmarker: FaceLandmarker, fps: float, cut_threshold: float
 ) -> Survey:
     """Look at every frame for cuts, and at a few of them for faces.
 
     Args:
-        film, fps, begin, end: see `Film.stills`.
+        film: what the clip is a section of.
         landmarker: finds the faces.
+        fps: see `Film.stills`.
         cut_threshold: mean change of hue, saturation and brightness from one frame to the next (0 to 255) that
             makes a cut. PySceneDetect's ContentDetector.
     """
@@ -98,15 +95,16 @@ def survey(
     cuts: list[int] = []
     glances: list[Glance] = []
     size, frames = (film.info.width, film.info.height), 0
-    for frame, still in enumerate(film.stills(fps, MediaReport(), begin, end)):
+    end = math.inf if clip.end is None else clip.end
+    for frame, still in enumerate(film.stills(fps, MediaReport(), clip.begin, end)):
         small = cv2.cvtColor(still.pixels(CUT_SIZE), cv2.COLOR_RGB2BGR)
         cuts += find_cuts(frame, small)
         if frame % stride == 0:
-            picture = still.pixels(GLANCE_SIZE)
-            size = picture.shape[1], picture.shape[0]
-            glances.append(Glance(frame, landmarker.detections(picture), _jpeg(small)))
+            faces, size = faces_of(still, landmarker, clip.box)
+            glances.append(Glance(frame, faces, _jpeg(small)))
         frames = frame + 1
-    return Survey(frames, tuple(cuts), film.info.width, film.info.height, size, tuple(glances))
+    box = None if clip.box is None else clip.box.in_picture(*size)
+    return Survey(frames, tuple(cuts), film.info.width, film.info.height, size, box, tuple(glances))
 
 
 def _cut_finder(fps: float, threshold: float) -> Callable[[int, np.ndarray], list[int]]:
@@ -134,7 +132,7 @@ def _scenedetect() -> Any:
     return scenedetect
 
 
-def leading_person(glances: Sequence[Glance], box: tuple[float, float, float, float] | None) -> Person | None:
+def leading_person(glances: Sequence[Glance], box: Box | None) -> Person | None:
     """The person whose face is largest, summed over the glances; None where there is no face.
 
     Args:
@@ -155,7 +153,7 @@ def leading_person(glances: Sequence[Glance], box: tuple[float, float, float, fl
                 people.append([(number, face)])
             taken.add(index)
     if box is not None:
-        wanted = [person for person in people if np.mean([_inside(face, box) for _, face in person]) >= 0.5]
+        wanted = [person for person in people if np.mean([is_inside(face, box) for _, face in person]) >= 0.5]
     else:
         wanted = people
     if not wanted:
@@ -171,18 +169,8 @@ def _others(glances: Sequence[Glance], leader: list[tuple[int, DetectedFace]]) -
             yield max(heights) / max(_height(own), 1e-6)
 
 
-def scaled_box(box: FaceBox | None, survey: Survey) -> tuple[float, float, float, float] | None:
-    """A source's box in pixels of the glances."""
-    return None if box is None else box.in_picture(*survey.size)
-
-
 def _height(face: DetectedFace) -> float:
     return face.box[3] - face.box[1]
-
-
-def _inside(face: DetectedFace, box: tuple[float, float, float, float]) -> bool:
-    x, y = face.centre
-    return bool(box[0] <= x <= box[2] and box[1] <= y <= box[3])
 
 
 def _overlap(first: DetectedFace, second: DetectedFace) -> float:
@@ -195,7 +183,7 @@ def _overlap(first: DetectedFace, second: DetectedFace) -> float:
     return common / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common)
 
 
-def _grown(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+def _grown(box: Box) -> Box:
     x, y = 0.25 * (box[2] - box[0]), 0.25 * (box[3] - box[1])
     return box[0] - x, box[1] - y, box[2] + x, box[3] + y
 

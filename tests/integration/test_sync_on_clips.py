@@ -11,6 +11,7 @@ import pytest
 from aniportrait.data.clip_preparation import clip_crop
 from aniportrait.data.constant_rate import MediaReport
 from aniportrait.data.film import VideoFile
+from aniportrait.data.sources import SourceClip
 from aniportrait.data.survey import leading_person, survey
 from aniportrait.data.sync import measure_sync
 from aniportrait.face.landmarks import FaceLandmarker
@@ -25,7 +26,7 @@ def measured_clips(folder, landmarker):
     for row in rows:
         if float(row["duration_s"]) > 4:
             film = VideoFile(folder / row["file"])
-            seen = survey(film, landmarker, FPS, cut_threshold=27.0)
+            seen = survey(film, SourceClip(film.path, "p"), landmarker, FPS, cut_threshold=27.0)
             first, last = max(seen.scenes(), key=lambda scene: scene[1] - scene[0])
             person = leading_person(seen.within(first, last), None)
             landmarks = np.stack([face.landmarks for _, face in person.seen])
