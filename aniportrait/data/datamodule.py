@@ -15,7 +15,7 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from aniportrait.data.mixture import weights_of
+from aniportrait.data.mixture import weights_of, without_held_out
 from aniportrait.data.order import SampleOrder
 from aniportrait.data.shards import ShardEntry, ShardIndex
 from aniportrait.data.stream import EvaluationList, TrainingStream, Windows, one_thread
@@ -181,6 +181,8 @@ class ShardData(LightningDataModule):
             if len(usable) < len(of_split):
                 counts = len(of_split) - len(usable), len(of_split)
                 log.warning("%s: %d of %d %s clips %s", index.folder, *counts, split, self._unsuited())
+            if split == "train":
+                usable = without_held_out(usable, [other for other in self.indexes if other is not index])
             if len(self.indexes) > 1:
                 usable = [replace(entry, identity=f"{number}/{entry.identity}") for entry in usable]
             entries += usable
@@ -201,7 +203,8 @@ class ShardData(LightningDataModule):
 
     def _order_digest(self) -> str:
         """Changes with whatever decides which sample stands at a position."""
-        decisive = [self.seed, *self.weights.values(), *(index.digest for index in self.indexes)]
+        clips = [(entry.key, entry.frames) for entry in self._split("train")]
+        decisive = [self.seed, *self.weights.values(), clips]
         return hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
 
     def _loader(self, dataset: Any, persistent: bool) -> DataLoader:

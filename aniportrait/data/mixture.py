@@ -1,10 +1,14 @@
 """Several data sets as one: which, and how much of each."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aniportrait.data.shards import ShardEntry, ShardIndex
 from aniportrait.data.transport import Location
+
+log = logging.getLogger(__name__)
 
 
 def weights_of(folder: Location | Sequence[Mapping[str, Any]]) -> dict[Location, float]:
@@ -30,3 +34,22 @@ def one_folder(folder: Location | Sequence[Mapping[str, Any]], command: str) -> 
     if not isinstance(folder, str | Path):
         raise ValueError(f"{command} takes one data set: data.folder must be one folder, not a mixture")
     return folder
+
+
+def without_held_out(training: Sequence[ShardEntry], others: Sequence[ShardIndex]) -> list[ShardEntry]:
+    """The training clips of one data set whose recording no other one holds out: each was split by itself alone."""
+    held = {
+        entry.source: index.folder
+        for index in others
+        for split in ("val", "test")
+        for entry in index.of_split(split)
+    }
+    left_out = [entry for entry in training if entry.source in held]
+    if left_out:
+        first = left_out[0]
+        log.warning(
+            "%s: %d of %d train clips are left out, because another data set holds their recording out for evaluation "
+            "(clip %s is of %s, which %s holds out)",
+            *(first.folder, len(left_out), len(training), first.key, first.source, held[first.source]),
+        )
+    return [entry for entry in training if entry.source not in held]

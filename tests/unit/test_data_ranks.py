@@ -1,6 +1,7 @@
 """Ranks and loading processes: nothing twice, nothing lost, no rank waits for another, and a run that stopped in
 the middle of a round goes on with the very batches it would have had."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -186,6 +187,24 @@ def test_several_data_sets_are_mixed_by_weight_and_their_people_kept_apart(tmp_p
     for batch in batches:
         assert batch.identity.tolist() == [int(key.startswith("b")) for key in batch.keys]
     assert [key for batch in data.val_dataloader() for key in batch.keys] == ["va", "vb"]
+
+
+def test_a_recording_that_one_set_holds_out_trains_nothing_in_a_mixture(tmp_path, caplog):
+    def of(recording, key, split="train"):
+        drawn = clip(key, 12, split=split)
+        return dataclasses.replace(drawn, meta=dataclasses.replace(drawn.meta, source=recording))
+
+    write_shards([of("film", "a0"), of("other", "a1")], tmp_path / "a", 25.0, 32)
+    write_shards([of("third", "b0"), of("film", "b1", "val")], tmp_path / "b", 25.0, 32)
+    data = SpeechData(
+        [{"folder": tmp_path / name, "weight": 1} for name in "ab"], batch_size=2, window_frames=6
+    )
+    batches = itertools.islice(iter(data.train_dataloader()), 20)
+    assert {key for batch in batches for key in batch.keys} == {"a1", "b0"}
+    assert (
+        "1 of 2 train clips are left out, because another data set holds their recording out" in caplog.text
+    )
+    assert f"clip a0 is of film, which {tmp_path / 'b'} holds out" in caplog.text
 
 
 def test_data_sets_of_several_rates_cannot_be_mixed(tmp_path):
