@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-SHARED = Path(os.environ.get("SHARED", Path(__file__).parents[1] / ".." / "shared")).resolve()
+# In the environment, as make puts it there: what tests run finds it as well.
+os.environ.setdefault("SHARED", str(Path(__file__).parents[1] / ".." / "shared"))
+SHARED = Path(os.environ["SHARED"]).resolve()
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-SHARED = Path(os.environ.get("SHARED", Path(__file__).parents[2] / ".." / "shared")).resolve()
 _DATA = ("io.safetensors", "arrays.npz", "cases.json")
 
 
@@ -91,9 +90,10 @@ class Golden:
         return drawn_weights(shapes, self.config["weights_seed"])
 
     def beside(self, path: str) -> Path | None:
-        """A file of test data, beside the folder of fixtures or in the shared one."""
-        found = (folder / path for folder in (self.root.resolve().parent, SHARED))
-        return next((file for file in found if file.is_file()), None)
+        """A file of test data, beside the folder of fixtures or in the folder that SHARED names."""
+        shared = os.environ.get("SHARED")
+        folders = (self.root.resolve().parent, *((Path(shared),) if shared else ()))
+        return next((folder / path for folder in folders if (folder / path).is_file()), None)
 
     def _tensor(self, name: str) -> Tensor:
         if name not in self.tensors:
