@@ -26,10 +26,11 @@ def check_context(golden: Golden) -> Iterator[Check]:
         sizes = (case["num_frames"], case["context_size"], case["context_overlap"])
         scale = {"strides": case["context_stride"], "step": case["step"], "closed": case["closed_loop"]}
         ours.append(list(closed_loop_indices(*sizes, **scale)))
-    theirs = [case["queue"] for case in cases]
-    wrong = next((case for case, mine in zip(cases, ours, strict=True) if mine != case["queue"]), {})
-    remark = ", ".join(f"{name} {value}" for name, value in wrong.items() if name != "queue")
-    yield Check(f"{len(cases)} lists of windows", share_that_differs(ours, theirs), EXACT, remark)
+    if cases:
+        theirs = [case["queue"] for case in cases]
+        wrong = next((case for case, mine in zip(cases, ours, strict=True) if mine != case["queue"]), {})
+        remark = ", ".join(f"{name} {value}" for name, value in wrong.items() if name != "queue")
+        yield Check(f"{len(cases)} lists of windows", share_that_differs(ours, theirs), EXACT, remark)
     met = [
         case for case in cases if (case["context_stride"], case["step"], case["closed_loop"]) == (1, 0, True)
     ]
