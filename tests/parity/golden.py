@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from drawn_weights import drawn_weights
-from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -72,21 +71,16 @@ class Golden:
         """Outputs that no check has asked for."""
         return [name for name in self.outputs() if name not in self._compared]
 
-    def listed_shapes(self) -> dict[str, list[int]]:
-        """Shapes of the original's state dict, as far as the fixture says them: key -> shape."""
-        if self.weights_file.is_file():
-            with safe_open(self.weights_file, "pt") as stored:
-                return {key: stored.get_slice(key).get_shape() for key in stored.keys()}  # noqa: SIM118
-        listed = self.folder / "weights_spec.json"
-        return json.loads(listed.read_text()) if listed.is_file() else {}
-
     def published_weights(self, module: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The original's state dict: stored, or drawn by seed for the keys listed, else for a module's own."""
         if self.weights_file.is_file():
             return {key: value.float() for key, value in load_file(self.weights_file).items()}
         if "weights_seed" not in self.config:
             raise ValueError("neither weights.safetensors nor a weights_seed in config.json says the weights")
-        shapes = self.listed_shapes() or {key: value.shape for key, value in module.items()}
+        listed = self.folder / "weights_spec.json"  # key -> shape
+        shapes = (
+            json.loads(listed.read_text()) if listed.is_file() else {k: v.shape for k, v in module.items()}
+        )
         return drawn_weights(shapes, self.config["weights_seed"])
 
     def beside(self, path: str) -> Path | None:
