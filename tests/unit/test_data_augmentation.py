@@ -16,19 +16,10 @@ from aniportrait.data.shards import write_shards
 from aniportrait.data.speech_data import SpeechData
 from aniportrait.data.speech_windows import SpeechWindows
 from aniportrait.face import mirror, topology
-from aniportrait.face.canonical import load_canonical_face, metric_mesh
+from aniportrait.face.canonical import metric_mesh
 from aniportrait.face.crop import SquareCrop
 from aniportrait.face.head_pose import pose_matrices, project
-from aniportrait.face.task_file import TaskFileError
 from aniportrait.face.track import FaceTrack
-
-
-@pytest.fixture(scope="module")
-def canonical():
-    try:
-        return load_canonical_face()
-    except TaskFileError as error:
-        pytest.skip(str(error))
 
 
 def faces(seed: int, frames: int = 4) -> tuple[np.ndarray, np.ndarray]:

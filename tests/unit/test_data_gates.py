@@ -41,11 +41,6 @@ def samples(folder):
     return [read_sample(folder, entry) for entry in ShardIndex.load(folder).samples]
 
 
-def reason(report):
-    assert report["kept"] == 0 or report["dropped"], report
-    return report["dropped"][0]["reason"]
-
-
 def dropped(tmp_path, source, **options) -> str:
     """The reason why the only clip of a source is dropped."""
     with pytest.raises(ValueError, match="none of 1 clips can be used") as caught:
