@@ -283,6 +283,6 @@ def test_a_card_cannot_say_more_than_numbers(value, imported, tmp_path):
     (tmp_path / "model.json").write_text(json.dumps(card))
     with (
         composed("animate", f"weights={tmp_path}", "portrait=none") as config,
-        pytest.raises(ValueError, match="autoencoder sets sizes to .*, which must be a number"),
+        pytest.raises(ValueError, match=r"autoencoder sets sizes to .*, which must be a number"),
     ):
         load_network(open_weights(tmp_path), "autoencoder", config.paths)
