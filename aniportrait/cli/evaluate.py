@@ -13,8 +13,9 @@ from PIL import Image
 from scipy.io import wavfile
 
 from aniportrait.checkpoints.store import Weights, open_weights
+from aniportrait.cli.evaluate_head_motion import evaluate_audio2pose
 from aniportrait.cli.evaluate_portrait import evaluate_motion, evaluate_stage1
-from aniportrait.cli.evaluate_speech import evaluate_audio2mesh, evaluate_audio2pose
+from aniportrait.cli.evaluate_speech import evaluate_audio2mesh
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import write_video
 from aniportrait.data.schema import SAMPLE_RATE

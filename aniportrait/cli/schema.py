@@ -1,6 +1,6 @@
 """Typed top level of every entry's config: an unknown key or a wrong type fails while the config is composed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -73,6 +73,7 @@ class EvaluateConfig:
     """python evaluate.py"""
 
     weights: str = MISSING
+    rivals: dict[str, str] = field(default_factory=dict)
     runs: str | None = None
     out: str = MISSING
     split: str | None = None
@@ -119,6 +120,16 @@ class PrepareConfig:
     paths: Any = MISSING
 
 
+@dataclass
+class PoseTemplateConfig:
+    """python pose_template.py"""
+
+    video: str = MISSING
+    out: str = MISSING
+    fps: float = 25.0
+    paths: Any = MISSING
+
+
 def register() -> None:
     """Make the schemas known to Hydra under `<entry>_schema`."""
     store = ConfigStore.instance()
@@ -127,3 +138,4 @@ def register() -> None:
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="animate_schema", node=AnimateConfig)
     store.store(name="prepare_schema", node=PrepareConfig)
+    store.store(name="pose_template_schema", node=PoseTemplateConfig)

@@ -210,6 +210,7 @@ class SpeechData(ShardData):
         folder, batch_size, num_workers, seed, build, max_bad: see ShardData.
         window_frames: frames of a window; shorter clips are padded and the padding marked as not valid.
         cache_bytes: how much decoded sound and mesh each process keeps in memory.
+        start_step: training windows begin at multiples of it, frames.
     """
 
     def __init__(
@@ -222,15 +223,23 @@ class SpeechData(ShardData):
         build: DataSetBuilder | None = None,
         max_bad: int = 10,
         cache_bytes: int = 2 * GIB,
+        start_step: int = 1,
     ):
         super().__init__(folder, batch_size, num_workers, seed, build, max_bad)
-        if window_frames < 1:
-            raise ValueError(f"window_frames ({window_frames}) must be at least 1")
-        self.window_frames, self.cache_bytes = window_frames, cache_bytes
+        if window_frames < 1 or start_step < 1:
+            raise ValueError(
+                f"window_frames ({window_frames}) and start_step ({start_step}) must be at least 1"
+            )
+        self.window_frames, self.cache_bytes, self.start_step = window_frames, cache_bytes, start_step
 
     def _windows(self) -> SpeechWindows:
         return SpeechWindows(
-            self.folder, self.index.fps, self.window_frames, self.identities, self.cache_bytes
+            self.folder,
+            self.index.fps,
+            self.window_frames,
+            self.identities,
+            self.cache_bytes,
+            self.start_step,
         )
 
     def _suits(self, entry: ShardEntry) -> bool:

@@ -85,19 +85,27 @@ class SpeechWindows:
         window_frames: frames of a window.
         identities: training identities; an item's `identity` is an index into them.
         cache_bytes: how much of what was read is kept in memory, in each process.
+        start_step: random windows begin at multiples of it, frames: an encoder that keeps what it has encoded
+            meets the same sounds again.
     """
 
     def __init__(
-        self, folder: Path, fps: float, window_frames: int, identities: Sequence[str], cache_bytes: int
+        self,
+        folder: Path,
+        fps: float,
+        window_frames: int,
+        identities: Sequence[str],
+        cache_bytes: int,
+        start_step: int = 1,
     ):
-        self.folder, self.fps, self.window_frames = folder, fps, window_frames
+        self.folder, self.fps, self.window_frames, self.start_step = folder, fps, window_frames, start_step
         self._numbers = {identity: number for number, identity in enumerate(identities)}
         self._cache = ClipCache(cache_bytes)
 
     def random(self, entry: ShardEntry, generator: np.random.Generator) -> SpeechItem:
         """A window from anywhere in the clip."""
-        latest = max(0, entry.frames - self.window_frames)
-        return self._item(entry, int(generator.integers(latest + 1)))
+        latest = max(0, entry.frames - self.window_frames) // self.start_step
+        return self._item(entry, self.start_step * int(generator.integers(latest + 1)))
 
     def fixed(self, entry: ShardEntry, number: int) -> SpeechItem:
         """Window `number` of those that, one after the other, cover the clip."""
