@@ -21,6 +21,7 @@ CHOICES = (
     "mesh_head",
     "pose_guider",
     "noise_schedule",
+    "windows",
 )
 """Config groups that decide what a network is; a card names its option of each."""
 
@@ -38,14 +39,16 @@ def card_of(config: DictConfig, name: str) -> dict[str, Any]:
     }
 
 
-def weights_config(weights: Weights, name: str, paths: DictConfig) -> DictConfig:
-    """The repository's own config with the choices and numbers that the card of `name` states.
+def weights_config(
+    weights: Weights, name: str, paths: DictConfig, chosen: Mapping[str, str] | None = None
+) -> DictConfig:
+    """The repository's own config with the choices and numbers that the card of `name` states, less those `chosen`.
 
     Classes come from conf/ alone: a card can choose among options that exist there and set numbers that exist there.
     """
     card = weights.card(name)
     overrides = []
-    for group, option in card["choices"].items():
+    for group, option in {**card["choices"], **(chosen or {})}.items():
         if group not in CHOICES or not str(option).isidentifier():
             raise WeightsError(
                 f"{weights.source} chooses {group}={option}, which is no choice of this version"

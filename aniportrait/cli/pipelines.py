@@ -7,7 +7,6 @@ from omegaconf import DictConfig
 
 from aniportrait.checkpoints.store import Weights
 from aniportrait.cli.networks import load_portrait_networks, weights_config
-from aniportrait.diffusion.context import OpenWindows
 from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
 
@@ -15,16 +14,19 @@ from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
 def portrait_pipeline(
     weights: Weights, config: DictConfig, *, motion: bool | None = None
 ) -> PortraitPipeline:
-    """The frame sampler of a weights folder; with its motion modules if it has them, unless `motion` says otherwise."""
+    """The frame sampler of a weights folder; with its motion modules if it has them, unless `motion` says otherwise.
+
+    Windows are those that `config.windows` names, or else those of the weights.
+    """
     with_motion = "motion_module" in weights if motion is None else motion
     networks = load_portrait_networks(weights, config.paths, motion=with_motion).to(config.device)
-    trained = weights_config(weights, "denoising_unet", config.paths)
-    length = trained.motion_frames
+    chosen = {} if config.windows is None else {"windows": config.windows}
+    trained = weights_config(weights, "denoising_unet", config.paths, chosen)
     return PortraitPipeline(
         networks,
         instantiate(trained.noise_schedule),
         trained.image_size,
-        OpenWindows(context_length=length, context_overlap=length // 4),
+        instantiate(trained.windows),
     )
 
 

@@ -36,6 +36,7 @@ class NetworksConfig:
     mesh_head: Any = MISSING
     pose_guider: Any = MISSING
     noise_schedule: Any = MISSING
+    windows: Any = MISSING
     networks: Any = MISSING
     paths: Any = MISSING
 
@@ -83,6 +84,7 @@ class EvaluateConfig:
     pairs_per_clip: int = MISSING
     sampling_steps: int | None = None
     motion_clips: int = MISSING
+    windows: str | None = None
     data: Any = MISSING
     paths: Any = MISSING
 
@@ -103,6 +105,7 @@ class AnimateConfig:
     fps: float | None = None
     duration: float | None = None
     style: int | None = None
+    windows: str | None = None
     device: str = "cpu"
     paths: Any = MISSING
 

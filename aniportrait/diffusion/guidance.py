@@ -4,15 +4,17 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from aniportrait.models.reference_attention import ReferenceFeatures
+
 
 def guided_prediction(
     denoiser: nn.Module,
     noisy_latents: Tensor,
     timesteps: Tensor,
     *,
-    image_embeds: Tensor,
+    image_embeds: Tensor | dict[str, Tensor],
     pose_features: Sequence[Tensor] | None,
-    reference_features: dict[str, Tensor] | None,
+    reference_features: ReferenceFeatures | None,
     guidance_scale: float,
 ) -> Tensor:
     """u + w (c - u), where u sees no portrait (no reference, zero embedding); w = 1 is c alone, in one pass.

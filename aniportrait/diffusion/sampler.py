@@ -2,24 +2,26 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.utils.torch_utils import randn_tensor
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from aniportrait.diffusion.context import OpenWindows, Windows
 from aniportrait.diffusion.guidance import guided_prediction
+from aniportrait.diffusion.pose_track import PoseTrack
 
 DEFAULT_WINDOWS = OpenWindows()
 
 
 @torch.no_grad()
 def sample(
-    denoiser: nn.Module,
+    denoiser: Any,
     scheduler: DDIMScheduler,
     *,
-    pose_features: Sequence[Tensor] | None,
+    pose_features: PoseTrack | Sequence[Tensor] | None,
     image_embeds: Tensor,
     reference_features: dict[str, Tensor] | None,
     latent_shape: tuple[int, int, int, int, int],
@@ -32,9 +34,10 @@ def sample(
     """Latents from noise: at every step the windows' predictions are averaged, then the video takes one step.
 
     Args:
-        denoiser: called as DenoisingUNet is.
+        denoiser: called as DenoisingUNet is; what it makes of the portrait is `projected` once, for all frames,
+            windows and steps.
         scheduler: of the denoiser's training; it is left as it is.
-        pose_features: each (b, f, c, h, w), computed once for all frames.
+        pose_features: a track that is asked for each window, or all frames' features, (b, f, c, h, w) each.
         image_embeds: (b, 1, d); its device and dtype are the denoiser's.
         reference_features: name -> (b, l, c).
         latent_shape: (b, f, c, h, w) of the result.
@@ -54,6 +57,7 @@ def sample(
     device, dtype = image_embeds.device, image_embeds.dtype
     scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(steps)
+    answers, keys_and_values = denoiser.projected(image_embeds, reference_features)
     plan = [(frames.to(device), weights.to(device)) for frames, weights in windows(latent_shape[1])]
     latents = randn_tensor(latent_shape, generator=generator, device=device, dtype=torch.float32)
     done, total = 0, steps * len(plan)
@@ -66,9 +70,9 @@ def sample(
                 denoiser,
                 latents[:, frames].to(dtype),
                 timesteps,
-                image_embeds=image_embeds,
-                pose_features=None if pose_features is None else tuple(p[:, frames] for p in pose_features),
-                reference_features=reference_features,
+                image_embeds=answers,
+                pose_features=_of_window(pose_features, frames),
+                reference_features=keys_and_values,
                 guidance_scale=guidance_scale,
             )
             summed.index_add_(1, frames, prediction.float() * weights[:, None, None, None])
@@ -79,3 +83,14 @@ def sample(
         average = summed / weight[:, None, None, None]
         latents = scheduler.step(average, int(timestep), latents, eta=0.0, return_dict=False)[0]
     return latents
+
+
+def _of_window(
+    pose_features: PoseTrack | Sequence[Tensor] | None, frames: Tensor
+) -> tuple[Tensor, ...] | None:
+    """The features (b, n, c, h, w) of a window's frames (n,)."""
+    if pose_features is None:
+        return None
+    if isinstance(pose_features, PoseTrack):
+        return pose_features(frames)
+    return tuple(feature[:, frames] for feature in pose_features)

@@ -4,70 +4,27 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D, UNetMotionModel
+from diffusers.models.unets.unet_motion_model import UNetMotionModel
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from aniportrait.models.reference_attention import install_reference_attention, reference_names
+from aniportrait.models.checkpointing import checkpoint_layers
+from aniportrait.models.image_attention import image_answer
+from aniportrait.models.motion_module import MotionModule
+from aniportrait.models.portrait_attention import install_portrait_attention, spatial_blocks
+from aniportrait.models.reference_attention import KeyValue, ReferenceFeatures, project_tokens
 from aniportrait.models.reference_net import spatial_unet
-
-
-class FrameGroupNorm(nn.GroupNorm):
-    """Group normalisation of every frame by itself: (b, c, f, h, w) -> (b, c, f, h, w).
-
-    diffusers normalises over all frames of a clip; AnimateDiff's weights were trained per frame (7 % apart).
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        normed = super().forward(rearrange(input, "b c f h w -> (b f) c h w"))
-        return rearrange(normed, "(b f) c h w -> b c f h w", b=input.shape[0])
-
-
-class MotionModule(AnimateDiffTransformer3D):
-    """AnimateDiff's temporal transformer (https://arxiv.org/abs/2307.04725), silent until trained.
-
-    Args:
-        channels: width of the frames' features.
-        heads: of both temporal self-attentions.
-        max_seq_length: most frames it can tell apart.
-        norm_num_groups: of its FrameGroupNorm.
-    """
-
-    # diffusers' switch; its blocks checkpoint their resnets and forget the motion modules.
-    gradient_checkpointing = False
-
-    def __init__(self, channels: int, heads: int, max_seq_length: int, norm_num_groups: int):
-        super().__init__(
-            num_attention_heads=heads,
-            attention_head_dim=channels // heads,
-            in_channels=channels,
-            norm_num_groups=norm_num_groups,
-            positional_embeddings="sinusoidal",
-            num_positional_embeddings=max_seq_length,
-        )
-        self.norm = FrameGroupNorm(norm_num_groups, channels, eps=1e-6)
-        for parameter in self.proj_out.parameters():
-            nn.init.zeros_(parameter)
-        for module in self.modules():
-            if isinstance(module, SinusoidalPositionalEmbedding):  # computed, hence in no file
-                module.register_buffer("pe", module.get_buffer("pe"), persistent=False)
-
-    def forward(self, hidden_states: Tensor, *args, **kwargs) -> Tensor:
-        """Tokens (b * f, c, h, w) -> the same shape; `num_frames` says f."""
-        if torch.is_grad_enabled() and self.gradient_checkpointing:
-            return checkpoint(super().forward, hidden_states, *args, use_reentrant=False, **kwargs)
-        return super().forward(hidden_states, *args, **kwargs)
 
 
 class DenoisingUNet(nn.Module):
     """Predicts what the noise schedule asks for, frame by frame (stage 1) or, `with_motion`, clip by clip.
 
-    See `spatial_unet` for the sizes.
+    See `spatial_unet` for the sizes. Cross-attention to the portrait's one token needs no queries and keys; those
+    weights (`norm2`, `to_q` and `to_k` of every `attn2`) can get no gradient and are frozen.
     """
 
+    reference_names: list[str]  # of the self-attentions that a portrait speaks to
     unet: Any  # a UNet2DConditionModel, or with motion a UNetMotionModel: the same names for the same parts
 
     def __init__(
@@ -88,14 +45,15 @@ class DenoisingUNet(nn.Module):
             attention_head_dim,
             norm_num_groups,
         )
+        self.reference_names = [f"{name}.attn1" for name in spatial_blocks(self.unet)]
 
     def forward(
         self,
         noisy_latents: Tensor,
         timesteps: Tensor,
-        image_embeds: Tensor | None = None,
+        image_embeds: Tensor | dict[str, Tensor] | None = None,
         pose_features: Sequence[Tensor] | None = None,
-        reference_features: dict[str, Tensor] | None = None,
+        reference_features: ReferenceFeatures | None = None,
         reference_keep: Tensor | None = None,
     ) -> Tensor:
         """Denoise.
@@ -103,25 +61,28 @@ class DenoisingUNet(nn.Module):
         Args:
             noisy_latents: (b, f, c, h, w).
             timesteps: (b,) integers.
-            image_embeds: (b, 1, d); None is the null embedding, zeros.
+            image_embeds: (b, 1, d); None is the null embedding, zeros. Or what `projected` made of it.
             pose_features: one (b, f, c, h, w) per level and one for the input; None adds nothing.
-            reference_features: from a ReferenceNet of the same sizes; None attends to the frame alone.
+            reference_features: from a ReferenceNet of the same sizes; None attends to the frame alone. Or what
+                `projected` made of them.
             reference_keep: (b,) bool; where False the sample gets no reference. None keeps all.
 
         Returns:
             (b, f, c, h, w).
         """
-        self._check(noisy_latents, pose_features, reference_features)
+        self._check(noisy_latents, image_embeds, pose_features, reference_features)
         b, f = noisy_latents.shape[:2]
         unet = self.unet
         pose = [rearrange(p, "b f c h w -> (b f) c h w") for p in pose_features or ()]
         if image_embeds is None:
             image_embeds = noisy_latents.new_zeros((b, 1, unet.config["cross_attention_dim"]))
+        answers = image_embeds if isinstance(image_embeds, dict) else None
         spatial = {
-            "encoder_hidden_states": image_embeds.repeat_interleave(f, dim=0),
+            "encoder_hidden_states": None if answers is not None else image_embeds,
             "cross_attention_kwargs": {
                 "reference_features": reference_features,
                 "reference_keep": reference_keep,
+                "image_answers": answers,
             },
         }
 
@@ -148,6 +109,28 @@ class DenoisingUNet(nn.Module):
             hidden = block(hidden, own, temb, upsample_size=size, **conditions(block))
         out = unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden)))
         return rearrange(out, "(b f) c h w -> b f c h w", b=b)
+
+    def projected(
+        self, image_embeds: Tensor, reference_features: dict[str, Tensor] | None
+    ) -> tuple[dict[str, Tensor], dict[str, KeyValue] | None]:
+        """What every call makes of a portrait, made once: pass it in place of what it was made of.
+
+        Args:
+            image_embeds: (b, 1, d).
+            reference_features: name -> (b, l, c), or None.
+
+        Returns:
+            name -> answer (b, 1, c) of each cross-attention; name -> keys and values of each self-attention.
+        """
+        blocks = spatial_blocks(self.unet)
+        answers = {f"{name}.attn2": image_answer(block.attn2, image_embeds) for name, block in blocks.items()}
+        if reference_features is None:
+            return answers, None
+        self._check_names(reference_features)
+        return answers, {
+            f"{name}.attn1": project_tokens(block.attn1, reference_features[f"{name}.attn1"])
+            for name, block in blocks.items()
+        }
 
     def with_motion(
         self, motion_max_seq_length: int = 32, motion_num_attention_heads: int = 8
@@ -192,10 +175,10 @@ class DenoisingUNet(nn.Module):
                     motion_max_seq_length,
                     config["norm_num_groups"],
                 ).to(self.unet.device, self.unet.dtype)
-        install_reference_attention(motion)
+        install_portrait_attention(motion)
         denoiser = DenoisingUNet.__new__(DenoisingUNet)
         nn.Module.__init__(denoiser)
-        denoiser.unet = motion
+        denoiser.unet, denoiser.reference_names = motion, self.reference_names
         return denoiser.train(self.training)
 
     @property
@@ -210,18 +193,21 @@ class DenoisingUNet(nn.Module):
                 yield parameter
 
     def enable_gradient_checkpointing(self) -> None:
-        """Recompute activations (of motion modules too) in the backward pass instead of keeping them."""
-        self.unet.enable_gradient_checkpointing()
+        """Recompute the activations of every layer in the backward pass instead of keeping them."""
+        checkpoint_layers(self.unet)
 
     def _check(
         self,
         noisy_latents: Tensor,
+        image_embeds: Tensor | dict[str, Tensor] | None,
         pose_features: Sequence[Tensor] | None,
-        reference_features: dict[str, Tensor] | None,
+        reference_features: ReferenceFeatures | None,
     ) -> None:
         frames, longest = noisy_latents.shape[1], self.motion_max_seq_length
         if longest is not None and frames > longest:
             raise ValueError(f"a window of {frames} frames is longer than motion_max_seq_length ({longest})")
+        if isinstance(image_embeds, Tensor) and image_embeds.shape[1] != 1:
+            raise ValueError(f"image_embeds of {image_embeds.shape[1]} tokens must be of one")
         expected = len(self.unet.down_blocks) + 1
         if pose_features is not None and len(pose_features) != expected:
             raise ValueError(
@@ -229,12 +215,15 @@ class DenoisingUNet(nn.Module):
                 "one for the input and one per level"
             )
         if reference_features is not None:
-            missing = [name for name in reference_names(self.unet) if name not in reference_features]
-            if missing:
-                raise ValueError(
-                    f"reference_features lack {missing[0]} and {len(missing) - 1} more: "
-                    "ReferenceNet and denoising UNet must have the same levels and layers"
-                )
+            self._check_names(reference_features)
+
+    def _check_names(self, reference_features: ReferenceFeatures) -> None:
+        missing = [name for name in self.reference_names if name not in reference_features]
+        if missing:
+            raise ValueError(
+                f"reference_features lack {missing[0]} and {len(missing) - 1} more: "
+                "ReferenceNet and denoising UNet must have the same levels and layers"
+            )
 
 
 def _motion_block(kind: str) -> str:

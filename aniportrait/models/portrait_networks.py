@@ -73,14 +73,16 @@ class PortraitNetworks(nn.Module):
             reference_image: (b, 3, h, w) in [-1, 1]; reference_pose_image likewise.
             pose_image: (b, f, 3, h, w) in [-1, 1].
         """
+        reference_features, image_embeds = self.portrait(reference_image)
+        pose_features = self.pose_guider(pose_image, reference_pose_image)
+        return Conditions(reference_features, image_embeds, pose_features)
+
+    def portrait(self, reference_image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Portraits (b, 3, h, w) in [-1, 1] -> reference_features and image_embeds, see Conditions."""
         image_embeds = self.image_embeds(reference_image)
         with torch.no_grad():
             reference_latents = self.autoencoder.encode(reference_image)
-        return Conditions(
-            reference_features=self.reference_net(reference_latents, image_embeds),
-            image_embeds=image_embeds,
-            pose_features=self.pose_guider(pose_image, reference_pose_image),
-        )
+        return self.reference_net(reference_latents, image_embeds), image_embeds
 
     @torch.no_grad()
     def image_embeds(self, reference_image: Tensor) -> Tensor:

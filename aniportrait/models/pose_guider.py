@@ -15,7 +15,7 @@ from torch import Tensor, nn
 class ReferenceAwarePoseGuider(nn.Module):
     """Landmarks of the frames, compared with the portrait's by cross-attention at every scale.
 
-    Input in [-1, 1]. Every output is zero at initialisation, so a pretrained denoiser starts undisturbed.
+    Every output is zero at initialisation, so a pretrained denoiser starts undisturbed.
 
     Args:
         block_out_channels: widths of the denoising UNet's levels.
@@ -24,6 +24,9 @@ class ReferenceAwarePoseGuider(nn.Module):
         gain: of every output; above 1 the landmarks are heard sooner, for denoisers that start from nothing.
         factor: pixels per latent pixel, each way.
     """
+
+    together = False
+    """Whether a frame's features depend on the frames that come with it."""
 
     def __init__(
         self,
@@ -129,6 +132,9 @@ def _places(h: int, w: int, width: int, like: Tensor) -> Tensor:
     return place.flatten(0, 1).to(like.dtype)
 
 
+TRAINING_RANGE = (-1.0, 1.0)
+
+
 class PublishedPoseGuider(nn.Module):
     """The PoseGuider of AniPortrait's published weights, key for key.
 
@@ -138,9 +144,11 @@ class PublishedPoseGuider(nn.Module):
         block_out_channels: widths of the denoising UNet's levels.
         attention_heads, attention_head_dim: of the four transformers.
         statistics: what its BatchNorm uses outside training. "batch": the frames given, as upstream does
-            everywhere; any linear input range works (upstream trains in [-1, 1], samples in [-1, 439]), but
-            features depend on which frames come together. "running": the stored averages; the input must be
-            in [-1, 1].
+            everywhere, so that features depend on which frames come together. "running": the stored averages.
+        input_range: what black and white, -1 and 1 here, are to its first convolution. Upstream samples with
+            (-1, 509): twice the byte, less one, of which drawn colours reach 439; it trains, and gathers the stored
+            averages, with (-1, 1), the only range that "running" can have. Batch statistics forgive a range, but
+            not entirely: the convolutions' padding is zero in any.
         attend: without the transformers, the published keys less `cross_attn*`.
     """
 
@@ -150,11 +158,19 @@ class PublishedPoseGuider(nn.Module):
         attention_heads: int = 16,
         attention_head_dim: int = 88,
         statistics: str = "batch",
+        input_range: Sequence[float] = TRAINING_RANGE,
         attend: bool = True,
     ):
         super().__init__()
         if statistics not in _NORMS:
             raise ValueError(f"statistics {statistics!r} must be one of {', '.join(_NORMS)}")
+        if statistics == "running" and tuple(input_range) != TRAINING_RANGE:
+            raise ValueError(
+                f"input_range {tuple(input_range)} must be {TRAINING_RANGE} with running statistics, which were "
+                "gathered in it"
+            )
+        self.together = statistics == "batch"
+        self.black, self.white = input_range
         norm = _NORMS[statistics]
         stem = (
             (3, 3, 1),
@@ -188,7 +204,8 @@ class PublishedPoseGuider(nn.Module):
         """As ReferenceAwarePoseGuider; `reference_pose_image` is taken and ignored, as upstream does."""
         _check_divisible(pose_image, 8)
         b = pose_image.shape[0]
-        hidden = self.conv_layers(rearrange(pose_image, "b f c h w -> (b f) c h w"))
+        image = self.black + (self.white - self.black) * (pose_image + 1) / 2
+        hidden = self.conv_layers(rearrange(image, "b f c h w -> (b f) c h w"))
         hidden = self.final_proj(hidden) * self.scale
         features = [hidden]
         for level in range(1, self.levels + 1):

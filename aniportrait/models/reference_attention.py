@@ -1,21 +1,29 @@
 """Reference attention: one network records what it attends to, another attends to that as well."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.models.unets.unet_motion_model import UNetMotionModel
 from einops import rearrange, repeat
 from torch import Tensor
 
 
+class KeyValue(NamedTuple):
+    """Keys and values (b, k, l, d) that an attention module makes of a portrait's tokens."""
+
+    key: Tensor
+    value: Tensor
+
+
+ReferenceFeatures = dict[str, Tensor] | dict[str, KeyValue]
+"""Attention name -> a portrait's tokens (b, l, c) as ReferenceNet records them, or what the denoiser made of them."""
+
+
 class ReferenceAttention(AttnProcessor2_0):
-    """Attention that records its input, or appends recorded tokens to its keys and values.
+    """Self-attention that records its input, or appends a portrait's keys and values to its own.
 
     Everything arrives through `cross_attention_kwargs`; processor and module keep nothing between calls.
-    Cross-attention (a call with `encoder_hidden_states`) is left as diffusers does it.
 
     Args:
         name: of the attention module; the key of its tokens in `recorded` and `reference_features`.
@@ -33,70 +41,56 @@ class ReferenceAttention(AttnProcessor2_0):
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
         recorded: dict[str, Tensor] | None = None,
-        reference_features: dict[str, Tensor] | None = None,
+        reference_features: ReferenceFeatures | None = None,
         reference_keep: Tensor | None = None,
+        image_answers: Any = None,
     ) -> Tensor:
         """Attend.
 
         Args:
             hidden_states: normed tokens (b * f, l, c).
             recorded: if given, takes `hidden_states` under this module's name. The first entry stays:
-                gradient checkpointing runs a block twice, the second run must not replace what others use.
-            reference_features: name -> tokens (b, m, c) of one portrait per clip, shared by its f frames.
+                gradient checkpointing runs a layer twice, the second run must not replace what others use.
+            reference_features: of one portrait per clip, shared by its f frames.
             reference_keep: (b,) bool; where False the sample attends to its own tokens only.
+            image_answers: cross-attention's.
         """
-        if encoder_hidden_states is not None:
-            return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         if recorded is not None:
             recorded.setdefault(self.name, hidden_states)
         if reference_features is None:
             return super().__call__(attn, hidden_states, None, attention_mask, temb)
-        return _attend_with_reference(attn, hidden_states, reference_features[self.name], reference_keep)
+        portrait = reference_features[self.name]
+        if not isinstance(portrait, KeyValue):
+            portrait = project_tokens(attn, portrait)
+        return _attend_with_portrait(attn, hidden_states, portrait, reference_keep)
 
 
-def _attend_with_reference(
-    attn: Any, hidden_states: Tensor, reference: Tensor, keep: Tensor | None
+def project_tokens(attn: Any, tokens: Tensor) -> KeyValue:
+    """Keys and values that the attention module `attn` makes of tokens (b, l, c)."""
+    return KeyValue(*(_heads(projection(tokens), attn.heads) for projection in (attn.to_k, attn.to_v)))
+
+
+def _heads(tokens: Tensor, heads: int) -> Tensor:
+    return rearrange(tokens, "n l (k d) -> n k l d", k=heads)
+
+
+def _attend_with_portrait(
+    attn: Any, hidden_states: Tensor, portrait: KeyValue, keep: Tensor | None
 ) -> Tensor:
-    """Tokens (b * f, l, c) attend to themselves and to the reference's (b, m, c) -> (b * f, l, c)."""
-    frames = hidden_states.shape[0] // reference.shape[0]
-
-    def own(projection: torch.nn.Module) -> Tensor:
-        return rearrange(projection(hidden_states), "n l (k d) -> n k l d", k=attn.heads)
-
-    def shared(projection: torch.nn.Module) -> Tensor:
-        # Projected once per portrait, then viewed once per frame: the only copy is the concatenation below.
-        return repeat(projection(reference), "b m (k d) -> (b f) k m d", k=attn.heads, f=frames)
-
+    """Tokens (b * f, l, c) attend to themselves and to their clip's portrait -> (b * f, l, c)."""
+    own = project_tokens(attn, hidden_states)
+    frames = hidden_states.shape[0] // portrait.key.shape[0]
+    # Projected once per portrait, then viewed once per frame: the only copies are the concatenations.
+    key, value = (
+        torch.cat([of_frame, repeat(shared, "b k l d -> (b f) k l d", f=frames)], dim=2)
+        for of_frame, shared in zip(own, portrait, strict=True)
+    )
     mask = None
     if keep is not None:
-        kept = torch.ones(len(keep), hidden_states.shape[1] + reference.shape[1], dtype=torch.bool).to(
-            keep.device
-        )
-        kept[:, hidden_states.shape[1] :] = keep[:, None]
+        kept = keep.new_ones(keep.shape[0], key.shape[2])
+        kept[:, own.key.shape[2] :] = keep[:, None]
         mask = repeat(kept, "b t -> (b f) 1 1 t", f=frames)
     attended = F.scaled_dot_product_attention(
-        own(attn.to_q),
-        torch.cat([own(attn.to_k), shared(attn.to_k)], dim=2),
-        torch.cat([own(attn.to_v), shared(attn.to_v)], dim=2),
-        attn_mask=mask,
+        _heads(attn.to_q(hidden_states), attn.heads), key, value, attn_mask=mask
     )
-    attended = rearrange(attended, "n k l d -> n l (k d)")
-    return attn.to_out[1](attn.to_out[0](attended))
-
-
-def install_reference_attention(unet: UNet2DConditionModel | UNetMotionModel) -> None:
-    """Give every spatial attention of the UNet its ReferenceAttention; temporal ones keep their processor."""
-    processors = {
-        key: processor if "motion_modules" in key else ReferenceAttention(key.removesuffix(".processor"))
-        for key, processor in unet.attn_processors.items()
-    }
-    unet.set_attn_processor(processors)
-
-
-def reference_names(unet: UNet2DConditionModel | UNetMotionModel) -> list[str]:
-    """Names of the spatial self-attentions, in the order in which the UNet runs them down, up, mid."""
-    return [
-        key.removesuffix(".processor")
-        for key in unet.attn_processors
-        if "motion_modules" not in key and key.endswith("attn1.processor")
-    ]
+    return attn.to_out[1](attn.to_out[0](rearrange(attended, "n k l d -> n l (k d)")))

@@ -7,7 +7,8 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
-from aniportrait.models.reference_attention import install_reference_attention
+from aniportrait.models.checkpointing import checkpoint_layers
+from aniportrait.models.portrait_attention import install_portrait_attention
 
 
 def spatial_unet(
@@ -44,14 +45,15 @@ def spatial_unet(
         attention_head_dim=attention_head_dim,
         norm_num_groups=norm_num_groups,
     )
-    install_reference_attention(unet)
+    install_portrait_attention(unet)
     return unet
 
 
 class ReferenceNet(nn.Module):
     """The portrait's UNet, without an output head; see `spatial_unet` for the sizes.
 
-    What comes after the last recorded norm can get no gradient and is frozen at construction.
+    What comes after the last recorded norm can get no gradient and is frozen at construction, as are the unread
+    weights of cross-attention (see `install_portrait_attention`).
     """
 
     def __init__(
@@ -100,5 +102,5 @@ class ReferenceNet(nn.Module):
                 parameter.requires_grad_(False)
 
     def enable_gradient_checkpointing(self) -> None:
-        """Recompute activations in the backward pass instead of keeping them."""
-        self.unet.enable_gradient_checkpointing()
+        """Recompute the activations of every layer in the backward pass instead of keeping them."""
+        checkpoint_layers(self.unet)

@@ -9,7 +9,8 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Generator, Tensor
 
-from aniportrait.diffusion.context import OpenWindows
+from aniportrait.diffusion.context import ClosedLoopWindows, OpenWindows
+from aniportrait.diffusion.pose_track import PoseTrack
 from aniportrait.diffusion.sampler import sample
 from aniportrait.face.draw import draw_pose_image
 from aniportrait.models.portrait_networks import PortraitNetworks
@@ -45,7 +46,11 @@ class PortraitPipeline:
     """
 
     def __init__(
-        self, networks: PortraitNetworks, scheduler: DDIMScheduler, image_size: int, windows: OpenWindows
+        self,
+        networks: PortraitNetworks,
+        scheduler: DDIMScheduler,
+        image_size: int,
+        windows: OpenWindows | ClosedLoopWindows,
     ):
         self.networks = networks
         self.scheduler = scheduler
@@ -73,10 +78,13 @@ class PortraitPipeline:
         Returns:
             (f, image_size, image_size, 3) uint8 RGB.
         """
-        conditions = self.networks.conditions(
-            image_to_tensor(portrait, self.image_size)[None].to(self.device),
-            self.pose_images(portrait_points[None])[0][None],
+        reference_features, image_embeds = self.networks.portrait(
+            image_to_tensor(portrait, self.image_size)[None].to(self.device)
+        )
+        pose_track = PoseTrack(
+            self.networks.pose_guider,
             self.pose_images(points)[None],
+            self.pose_images(portrait_points[None]),
         )
         factor = self.networks.autoencoder.factor
         side = self.image_size // factor
@@ -84,9 +92,9 @@ class PortraitPipeline:
         latents = sample(
             self.networks.denoising_unet,
             self.scheduler,
-            pose_features=conditions.pose_features,
-            image_embeds=conditions.image_embeds,
-            reference_features=conditions.reference_features,
+            pose_features=pose_track,
+            image_embeds=image_embeds,
+            reference_features=reference_features,
             latent_shape=shape,
             steps=settings.steps,
             guidance_scale=settings.guidance_scale,
@@ -97,9 +105,9 @@ class PortraitPipeline:
         return tensor_to_images(self.networks.decode(latents)[0])
 
     def pose_images(self, points: np.ndarray) -> Tensor:
-        """(f, n, 2 or 3) points in [0, 1] -> (f, 3, h, w) drawn landmarks in [-1, 1]."""
+        """(f, n, 2 or 3) points in [0, 1] -> (f, 3, h, w) drawn landmarks in [-1, 1], in main memory."""
         drawn = [draw_pose_image(frame, self.image_size, self.image_size) for frame in points]
-        return torch.stack([image_to_tensor(image, self.image_size) for image in drawn]).to(self.device)
+        return torch.stack([image_to_tensor(image, self.image_size) for image in drawn])
 
 
 def image_to_tensor(image: np.ndarray, size: int) -> Tensor:

@@ -13,8 +13,8 @@ from aniportrait.checkpoints.convert_audio import (
     audio2pose_to_published,
 )
 from aniportrait.models.audio2mesh import Audio2Mesh, PublishedHead
-from aniportrait.models.audio2pose import PublishedAudio2Pose
 from aniportrait.models.audio_encoder import Wav2Vec2Encoder, zero_mean_unit_variance
+from aniportrait.models.published_audio2pose import PublishedAudio2Pose
 
 pytestmark = pytest.mark.shared
 

@@ -13,7 +13,14 @@ SCHEDULER = build_scheduler()
 EMBEDS = torch.full((1, 1, 1), 2.0)
 
 
-class Oracle(nn.Module):
+class AsGiven(nn.Module):
+    """Makes nothing of the portrait beforehand."""
+
+    def projected(self, image_embeds, reference_features):
+        return image_embeds, reference_features
+
+
+class Oracle(AsGiven):
     """Predicts the velocity towards the values in its first pose feature; counts its calls."""
 
     def __init__(self):
@@ -26,7 +33,7 @@ class Oracle(nn.Module):
         return (alpha.sqrt() * noisy_latents - pose_features[0]) / (1 - alpha).sqrt()
 
 
-class Deaf(nn.Module):
+class Deaf(AsGiven):
     """Predicts the same for every frame, from the portrait alone."""
 
     def forward(self, noisy_latents, timesteps, image_embeds, pose_features, reference_features):

@@ -5,7 +5,8 @@ import functools
 import pytest
 import torch
 
-from aniportrait.models.denoising_unet import DenoisingUNet, FrameGroupNorm, MotionModule
+from aniportrait.models.denoising_unet import DenoisingUNet
+from aniportrait.models.motion_module import FrameGroupNorm, MotionModule
 from aniportrait.models.reference_net import ReferenceNet
 
 SIZES = {

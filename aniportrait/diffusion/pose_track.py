@@ -1,0 +1,65 @@
+"""Pose features of a whole video, a window at a time."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class PoseTrack:
+    """What a PoseGuider says of any frames of a video: computed when first asked for, then kept.
+
+    Each frame is computed once, however many windows and steps ask for it. A guider whose features of a frame depend
+    on the frames that come with it (`together`) is asked window by window instead, as AniPortrait does.
+
+    At most one window is on the guider's device; what is kept lies in main memory, up to `kept_bytes`, beyond which
+    features are computed again whenever they are asked for. One frame of Stable Diffusion's sizes at 512x512 is 7 MB.
+
+    Args:
+        guider: a PoseGuider.
+        pose_image: (b, f, 3, h, w) in [-1, 1]; may lie in main memory whatever the device.
+        reference_pose_image: (b, 3, h, w) in [-1, 1].
+        kept_bytes: most memory for what is kept.
+    """
+
+    def __init__(
+        self,
+        guider: Any,
+        pose_image: Tensor,
+        reference_pose_image: Tensor,
+        kept_bytes: int = 8 * 2**30,
+    ):
+        self.guider = guider
+        self.pose_image = pose_image
+        self.weight = next(guider.parameters())
+        self.reference_pose_image = reference_pose_image.to(self.weight)
+        self._free_bytes = kept_bytes
+        self._kept: dict[tuple[int, ...], tuple[Tensor, ...]] = {}
+
+    def __call__(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """Indices (n,) -> levels + 1 of (b, n, c, h, w), on the guider's device."""
+        indices = [int(index) for index in frames]
+        units = [tuple(indices)] if self.guider.together else [(index,) for index in indices]
+        fresh = self._computed([unit for unit in units if unit not in self._kept])
+        self._keep(fresh)
+        parts = [fresh[unit] if unit in fresh else self._kept[unit] for unit in units]
+        return tuple(
+            torch.cat([part.to(self.weight.device) for part in level], dim=1)
+            for level in zip(*parts, strict=True)
+        )
+
+    def _computed(self, units: list[tuple[int, ...]]) -> dict[tuple[int, ...], tuple[Tensor, ...]]:
+        if not units:
+            return {}
+        indices = torch.tensor([index for unit in units for index in unit], device=self.pose_image.device)
+        features = self.guider(self.pose_image[:, indices].to(self.weight), self.reference_pose_image)
+        split = [feature.split([len(unit) for unit in units], dim=1) for feature in features]
+        return dict(zip(units, zip(*split, strict=True), strict=True))
+
+    def _keep(self, fresh: dict[tuple[int, ...], tuple[Tensor, ...]]) -> None:
+        for unit, features in fresh.items():
+            size = sum(feature.nbytes for feature in features)
+            if size <= self._free_bytes:
+                self._free_bytes -= size
+                # cloned: a view would keep its whole window alive
+                self._kept[unit] = tuple(feature.cpu().clone() for feature in features)

@@ -1,0 +1,65 @@
+"""Gradient checkpointing of every layer of a UNet (https://arxiv.org/abs/1604.06174)."""
+
+from typing import Any
+
+import torch
+from diffusers.models.downsampling import Downsample2D
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.upsampling import Upsample2D
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from aniportrait.models.motion_module import MotionModule
+
+
+def checkpoint_layers(unet: nn.Module) -> None:
+    """From now on every layer between a UNet's first and last convolution recomputes its activations backwards.
+
+    diffusers' own switch leaves out motion modules, the middle's first resnet, the projections around a
+    transformer's blocks, and resampling. A layer changes its class, as under torch's parametrizations: names,
+    weights, copies and pickles stay what they were.
+    """
+    for module in unet.modules():
+        checkpointed = _CHECKPOINTED.get(type(module))
+        if checkpointed is not None:
+            module.__class__ = checkpointed
+
+
+class _Checkpointed:
+    """Before a module's class: keeps its inputs instead of its activations."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        forward = super().forward  # pyright: ignore[reportAttributeAccessIssue]
+        if not torch.is_grad_enabled():
+            return forward(*args, **kwargs)
+        return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+
+class _CheckpointedResnet(_Checkpointed, ResnetBlock2D):
+    pass
+
+
+class _CheckpointedTransformer(_Checkpointed, Transformer2DModel):
+    pass
+
+
+class _CheckpointedMotion(_Checkpointed, MotionModule):
+    pass
+
+
+class _CheckpointedDownsample(_Checkpointed, Downsample2D):
+    pass
+
+
+class _CheckpointedUpsample(_Checkpointed, Upsample2D):
+    pass
+
+
+_CHECKPOINTED: dict[type[nn.Module], Any] = {
+    ResnetBlock2D: _CheckpointedResnet,
+    Transformer2DModel: _CheckpointedTransformer,
+    MotionModule: _CheckpointedMotion,
+    Downsample2D: _CheckpointedDownsample,
+    Upsample2D: _CheckpointedUpsample,
+}
