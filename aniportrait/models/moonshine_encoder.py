@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aniportrait.models.audio_encoder import SAMPLE_RATE
@@ -40,7 +41,8 @@ class MoonshineEncoder(nn.Module):
 
     Args:
         path: an encoder_model.ort to use instead of the package's.
-        window_seconds: longest sound encoded at once; longer ones go in overlapping windows.
+        window_seconds: longest sound encoded at once; longer ones go in overlapping windows. Features change with
+            what is heard around them, so keep it near the length of a training window.
         overlap_seconds: what neighbouring windows share at least.
         cache_mib: how much of what was encoded is kept: trainings meet the same windows again.
     """
@@ -50,8 +52,8 @@ class MoonshineEncoder(nn.Module):
     def __init__(
         self,
         path: str | None = None,
-        window_seconds: float = 12.0,
-        overlap_seconds: float = 2.0,
+        window_seconds: float = 4.0,
+        overlap_seconds: float = 1.3,
         cache_mib: int = 256,
     ):
         super().__init__()
@@ -66,14 +68,22 @@ class MoonshineEncoder(nn.Module):
     def forward(self, audio: Tensor, frames: int) -> Tensor:
         """Args: audio (b, n) at 16 kHz; frames: video frames it spans. Returns (b, frames, 288), no gradient."""
         level = audio.square().mean(dim=-1, keepdim=True).sqrt().clamp_min(QUIETEST)
-        return encoded_in_windows(self._encoded, audio * (LEVEL / level), frames, self.window, self.overlap)
+        steps = -(-audio.shape[-1] // HOP)
+        signal = F.pad(audio * (LEVEL / level), (0, steps * HOP - audio.shape[-1]))
+        features = encoded_in_windows(self._steps, signal, steps, self.window, self.overlap)
+        features = F.layer_norm(features, (self.width,))  # a few channels are ten times as large as the rest
+        features = features - features.mean(dim=1, keepdim=True)  # who speaks, into which microphone
+        times = (torch.arange(frames, device=audio.device) + 0.5) * (audio.shape[-1] / frames)
+        return sampled(features, (times - FIRST_CENTRE) / HOP)
 
-    def _encoded(self, audio: Tensor, frames: int) -> Tensor:
+    def _steps(self, audio: Tensor, steps: int) -> Tensor:
+        """Audio (b, steps * HOP) -> features (b, steps, 288): windows of long sounds lie on one grid."""
         clips = list(audio.detach().float().cpu().numpy())
         with ThreadPoolExecutor(min(len(clips), torch.get_num_threads())) as pool:
             features = np.stack(list(pool.map(self._remembered, clips)))
-        times = (torch.arange(frames) + 0.5) * (audio.shape[-1] / frames)
-        return sampled(torch.from_numpy(features), (times - FIRST_CENTRE) / HOP).to(audio)
+        lacking = max(0, steps - features.shape[1])  # the convolutions need a little more than a step
+        features = np.pad(features, ((0, 0), (0, lacking), (0, 0)), mode="edge")[:, :steps]
+        return torch.from_numpy(features).to(audio)
 
     def _remembered(self, audio: np.ndarray) -> np.ndarray:
         key = hashlib.blake2b(audio.tobytes(), digest_size=16).digest()

@@ -28,13 +28,13 @@ def encoded_in_windows(
     Returns:
         (b, frames, c).
     """
-    if not 0 < overlap < window:
-        raise ValueError(f"overlap ({overlap}) must be positive and smaller than window ({window})")
+    if not 0 < 3 * overlap <= window:  # or three windows would meet in one frame
+        raise ValueError(f"overlap ({overlap}) must be positive and at most a third of window ({window})")
     samples = audio.shape[-1]
-    if samples <= window or frames < 4:
+    if samples <= window or frames < 8:
         return encode(audio, frames)
     shared = max(2, -(-overlap * frames // samples))
-    longest = max(shared + 1, window * frames // samples)
+    longest = max(3 * shared, window * frames // samples)
     count = -(-(frames - shared) // (longest - shared))
     edges = [round(i * (frames - shared) / count) for i in range(count + 1)]
     parts: list[Tensor] = []
