@@ -10,6 +10,9 @@ from aniportrait.cli.networks import load_portrait_networks, weights_config
 from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
 
+WINDOWS = ("open", "closed_loop")
+"""Options of the config group `windows`."""
+
 
 def portrait_pipeline(
     weights: Weights, config: DictConfig, *, motion: bool | None = None
@@ -20,6 +23,8 @@ def portrait_pipeline(
     """
     with_motion = "motion_module" in weights if motion is None else motion
     networks = load_portrait_networks(weights, config.paths, motion=with_motion).to(config.device)
+    if config.windows not in (None, *WINDOWS):
+        raise ValueError(f"windows={config.windows} must be one of {', '.join(WINDOWS)}")
     chosen = {} if config.windows is None else {"windows": config.windows}
     trained = weights_config(weights, "denoising_unet", config.paths, chosen)
     return PortraitPipeline(

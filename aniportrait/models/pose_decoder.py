@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -77,6 +78,7 @@ class PoseDecoder(nn.Module):
         reach: frames a frame looks back to, itself included; None for all.
     """
 
+    layers: Any  # nn.ModuleList of PoseDecoderLayer
     slopes: Tensor
 
     def __init__(

@@ -62,3 +62,18 @@ def test_debug_settings_reach_the_trainer(debug):
     with composed("train", "experiment=audio2mesh", "model=tiny", "trainer=cpu", f"debug={debug}") as config:
         node = {"fast_dev_run": "fast_dev_run", "overfit": "overfit_batches", "profiler": "profiler"}[debug]
         assert config.trainer[node]
+
+
+@pytest.mark.parametrize("model", PARTS)
+def test_the_published_guider_and_windows_are_choices(model):
+    choices = ("pose_guider=published", "windows=closed_loop")
+    with composed("train", "experiment=stage1_reference", f"model={model}", *choices) as config:
+        assert config.windows._target_.endswith("ClosedLoopWindows")
+        assert (config.windows.context_length, config.windows.context_overlap) == (16, 4)
+        guider = config.networks.pose_guider
+        assert (guider.statistics, list(guider.input_range)) == ("batch", [-1.0, 509.0])
+    running = "pose_guider=published_running"
+    with composed("train", "experiment=stage1_reference", f"model={model}", running) as config:
+        guider = config.networks.pose_guider
+        assert (guider.statistics, list(guider.input_range)) == ("running", [-1.0, 1.0])
+        assert config.windows._target_.endswith("OpenWindows")

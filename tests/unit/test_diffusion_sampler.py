@@ -7,7 +7,10 @@ from torch import nn
 from aniportrait.diffusion.context import ClosedLoopWindows, OpenWindows
 from aniportrait.diffusion.guidance import guided_prediction
 from aniportrait.diffusion.noise_schedule import build_scheduler
+from aniportrait.diffusion.pose_track import PoseTrack
 from aniportrait.diffusion.sampler import sample
+from aniportrait.models.denoising_unet import DenoisingUNet
+from aniportrait.models.reference_net import ReferenceNet
 
 SCHEDULER = build_scheduler()
 EMBEDS = torch.full((1, 1, 1), 2.0)
@@ -96,6 +99,79 @@ def test_a_seed_says_what_is_sampled_and_the_scheduler_is_left_as_it_was():
     assert torch.equal(one, other)
     assert not torch.equal(one, draw(Deaf(), generator=torch.Generator().manual_seed(1))[0])
     assert torch.equal(SCHEDULER.timesteps, before)
+
+
+def small_denoiser():
+    torch.manual_seed(0)
+    sizes = {"in_channels": 2, "block_out_channels": (8, 16), "layers_per_block": 1, "cross_attention_dim": 1}
+    net = ReferenceNet(**sizes, attention_head_dim=2, norm_num_groups=4).eval()
+    return net, DenoisingUNet(**sizes, attention_head_dim=2, norm_num_groups=4).with_motion(16, 2).eval()
+
+
+class ProjectingEveryTime(AsGiven):
+    """A denoiser that makes of the portrait what it makes of it at every call."""
+
+    def __init__(self, denoiser):
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, *args):
+        return self.denoiser(*args)
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.5])
+def test_a_portrait_projected_once_a_video_gives_the_frames_of_one_projected_at_every_step(guidance_scale):
+    net, denoiser = small_denoiser()
+    with torch.no_grad():
+        features = net(torch.randn(1, 2, 4, 4), EMBEDS)
+    given = {"pose_features": None, "reference_features": features, "guidance_scale": guidance_scale}
+    fast, slow = (
+        draw(network, 20, steps=2, generator=torch.Generator().manual_seed(0), **given)[0]
+        for network in (denoiser, ProjectingEveryTime(denoiser))
+    )
+    assert torch.allclose(fast, slow, atol=1e-5 * float(slow.abs().max()))
+
+
+def test_the_unconditional_pass_never_attends_to_the_portrait():
+    net, denoiser = small_denoiser()
+    noisy, timesteps = torch.randn(1, 3, 2, 4, 4), torch.tensor([500])
+    with torch.no_grad():
+        alone = denoiser(noisy, timesteps)
+        for portrait in torch.randn(2, 1, 2, 4, 4):
+            guided = guided_prediction(
+                denoiser,
+                noisy,
+                timesteps,
+                image_embeds=EMBEDS,
+                pose_features=None,
+                reference_features=net(portrait, EMBEDS),
+                guidance_scale=0.0,
+            )
+            assert torch.allclose(guided, alone, atol=1e-5)
+
+
+def test_a_track_of_pose_features_serves_as_well_as_the_features():
+    class Same(nn.Module):
+        together = False
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, pose_image, reference_pose_image):
+            return (pose_image,)
+
+    latents, answer = draw(Oracle(), 28)
+    track = PoseTrack(Same(), answer, torch.zeros(1))
+    assert torch.equal(draw(Oracle(), 28, pose_features=track)[0], latents)
+
+
+def test_each_clip_of_a_batch_gets_its_own_answer():
+    pose = torch.randn(2, 20, 2, 4, 4)
+    settings = {"latent_shape": (2, 20, 2, 4, 4), "image_embeds": EMBEDS.expand(2, 1, 1)}
+    one = draw(Oracle(), 20, pose_features=(pose,), **settings)[0]
+    other = draw(Oracle(), 20, pose_features=(pose.flip(0),), **settings)[0]
+    assert torch.allclose(one, other.flip(0), atol=1e-3)
 
 
 def test_progress_is_told_of_every_window():
