@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
@@ -56,6 +57,7 @@ def evaluate(config: DictConfig) -> None:
             f"{weights.source} holds no network that can be scored: {', '.join(weights.networks)}"
         )
     results = {
+        "command": " ".join(("python evaluate.py", *HydraConfig.get().overrides.task)),
         "weights": str(config.weights),
         "data": str(index.folder),
         "split": config.split,

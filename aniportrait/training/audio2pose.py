@@ -60,17 +60,18 @@ class Audio2PoseTraining(LightningModule):
         """The score of two motions that start anywhere in the windows, the same place for all of the batch."""
         latest = batch.head_pose.shape[1] - score.frames
         start = int(torch.randint(1, latest + 1, ()))
-        stretch = slice(start - 1, start + score.frames)
-        before = batch.head_pose[:, start - 1 : start]
+        end = start + score.frames
+        seconds = end / batch.head_pose.shape[1]
+        audio = batch.audio[: score.clips, : round(seconds * batch.audio.shape[1])]
+        head_pose, valid = batch.head_pose[: score.clips, :end], batch.valid[: score.clips, start - 1 : end]
+        identity = batch.identity[: score.clips]
         audio2pose: Any = self.networks["audio2pose"]
-        drawn = audio2pose.continued(
-            *(torch.cat((part, part)) for part in (batch.audio, batch.head_pose)),
-            start,
-            score.frames,
-            torch.cat((batch.identity, batch.identity)),
+        twice = (torch.cat((part, part)) for part in (audio, head_pose))
+        drawn = audio2pose.continued(*twice, start, score.frames, torch.cat((identity, identity)))
+        first, second = (
+            torch.cat((head_pose[:, start - 1 : start], motion), dim=1) for motion in drawn.chunk(2)
         )
-        first, second = (torch.cat((before, motion), dim=1) for motion in drawn.chunk(2))
-        return score(first, second, batch.head_pose[:, stretch], batch.valid[:, stretch])
+        return score(first, second, head_pose[:, start - 1 :], valid)
 
     def _terms(self, batch: SpeechBatch, identity: Tensor | None) -> dict[str, Tensor]:
         prediction = self.networks["audio2pose"](batch.audio, batch.head_pose, identity)

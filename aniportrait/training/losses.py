@@ -83,10 +83,12 @@ class RolloutScore:
 
     Args:
         frames: drawn in a row.
+        clips: of a batch that are drawn; a frame costs as much as a pass over all frames before it.
         weight: of the term.
     """
 
-    frames: int = 12
+    frames: int = 10
+    clips: int = 4
     weight: float = 1.0
 
     def __call__(self, first: Tensor, second: Tensor, target: Tensor, valid: Tensor) -> Tensor:

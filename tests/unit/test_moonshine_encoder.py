@@ -70,7 +70,10 @@ def test_a_later_sound_makes_later_features(encoder, speech):
 
 def test_windows_agree_with_one_pass(encoder, speech):
     """The bound the README states: features of a long sound differ from one pass by a fifth of their spread."""
-    whole, windowed = MoonshineEncoder(window_seconds=60.0), MoonshineEncoder(window_seconds=4.0, overlap_seconds=1.3)
+    whole, windowed = (
+        MoonshineEncoder(window_seconds=60.0),
+        MoonshineEncoder(window_seconds=4.0, overlap_seconds=1.3),
+    )
     one, several = whole(speech, 200), windowed(speech, 200)
     assert (one - several).square().mean().sqrt() < 0.25 * one.std()
 

@@ -1,5 +1,7 @@
 """Long sounds go through encoders in windows of bounded size, and come out as in one pass."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -26,7 +28,7 @@ class FrameMeans:
     def __call__(self, audio: Tensor, frames: int) -> Tensor:
         self.lengths.append(audio.shape[-1])
         edges = [round(i * audio.shape[-1] / frames) for i in range(frames + 1)]
-        means = [audio[:, a:b].mean(dim=1) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        means = [audio[:, a:b].mean(dim=1) for a, b in pairwise(edges)]
         return torch.stack(means, dim=1)[..., None]
 
 
@@ -60,7 +62,9 @@ def test_what_stands_at_a_windows_end_is_not_used():
 
 
 def test_an_overlap_of_more_than_a_third_is_refused():
-    with pytest.raises(ValueError, match=r"overlap \(2\) must be positive and at most a third of window \(5\)"):
+    with pytest.raises(
+        ValueError, match=r"overlap \(2\) must be positive and at most a third of window \(5\)"
+    ):
         encoded_in_windows(FrameMeans(), torch.zeros(1, 100), 10, 5, 2)
 
 

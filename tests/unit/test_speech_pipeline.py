@@ -5,9 +5,13 @@ import pytest
 import torch
 from torch import Generator, nn
 
+from aniportrait.data.media import read_video
+from aniportrait.data.neutral import neutral_mesh
+from aniportrait.data.synthetic_face import FaceRig
 from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.head_pose import resampled_head_pose
-from aniportrait.face.topology import BLENDSHAPES, INNER_LIP_PAIRS
+from aniportrait.face.landmarks import FaceLandmarker
+from aniportrait.face.topology import BLENDSHAPES, INNER_LIP_PAIRS, LIPS
 from aniportrait.pipelines.audio_driven import speech_offsets
 from aniportrait.pipelines.head_motion import PoseTemplate, PredictedMotion, StillHead, frame_count
 from aniportrait.pipelines.resting_face import MOVEMENTS, _movements, resting_mesh
@@ -103,8 +107,6 @@ def blendshapes(**amounts):
 
 
 def test_a_mouth_that_was_moved_is_moved_back(face):
-    from aniportrait.data.synthetic_face import FaceRig
-
     rest = FaceRig(face).rest
     amounts = {"jaw": 0.5, "smile": 0.6}
     moved = rest + sum(
@@ -116,19 +118,12 @@ def test_a_mouth_that_was_moved_is_moved_back(face):
 
 
 def test_a_face_at_rest_stays_as_it_is(face):
-    from aniportrait.data.synthetic_face import FaceRig
-
     rest = FaceRig(face).rest
     assert np.abs(resting_mesh(rest, np.zeros(52), face) - rest).max() < 0.02
 
 
 @pytest.mark.shared
-def test_filmed_open_mouths_and_smiles_come_near_their_owners_rest(face, shared, tmp_path):
-    from aniportrait.data.neutral import neutral_mesh
-    from aniportrait.data.media import read_video
-    from aniportrait.face.landmarks import FaceLandmarker
-    from aniportrait.face.topology import LIPS
-
+def test_filmed_open_mouths_and_smiles_come_near_their_owners_rest(face, shared):
     with FaceLandmarker(None, "image") as landmarker:
         film = read_video(shared / "data" / "clips" / "retalking_face2.mp4", 25.0)
         track = landmarker.track([frame for number, frame in enumerate(film) if number % 4 == 0], 25.0)
@@ -141,7 +136,5 @@ def test_filmed_open_mouths_and_smiles_come_near_their_owners_rest(face, shared,
         return np.linalg.norm((mesh - rest)[LIPS], axis=-1).max()
 
     before = np.mean([apart(track.vertices[i]) for i in open_frames])
-    after = np.mean(
-        [apart(resting_mesh(track.vertices[i], track.blendshapes[i], face)) for i in open_frames]
-    )
+    after = np.mean([apart(resting_mesh(track.vertices[i], track.blendshapes[i], face)) for i in open_frames])
     assert after < 0.7 * before
