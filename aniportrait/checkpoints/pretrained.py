@@ -1,14 +1,13 @@
 """What training at full size starts from: Stable Diffusion 1.5's UNet and AnimateDiff's motion modules."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from torch import Tensor, nn
+from torch import nn
 
 from aniportrait.checkpoints.convert import denoising_unet_from_published, reference_net_from_published
-from aniportrait.checkpoints.store import WeightsError, is_motion_key, load_strictly
+from aniportrait.checkpoints.store import is_motion_key, load_strictly
+from aniportrait.checkpoints.tensor_files import read_tensors
 from aniportrait.models.pretrained import from_folder_or_hub
 
 
@@ -23,6 +22,7 @@ def load_sd_unet(path: str, reference_net: nn.Module, denoising_unet: nn.Module)
         "pretrained.unet",
         "Stable Diffusion 1.5 (stable-diffusion-v1-5/stable-diffusion-v1-5)",
         subfolder="unet",
+        low_cpu_mem_usage=False,  # the other way needs accelerate, and says so at length
     )
     state = unet.state_dict()
     motion = {key: value for key, value in denoising_unet.state_dict().items() if is_motion_key(key)}
@@ -37,17 +37,7 @@ def load_motion_module(path: str, denoising_unet: nn.Module) -> None:
         raise FileNotFoundError(
             f"pretrained.motion_module={path} does not exist: get mm_sd_v15_v2.ckpt of guoyww/animatediff"
         )
-    state = _tensors_of(file)
+    state = read_tensors(file)
     own = denoising_unet.state_dict()
     spatial = {key: value for key, value in own.items() if not is_motion_key(key)}
     load_strictly(denoising_unet, denoising_unet_from_published(state) | spatial, f"motion modules of {file}")
-
-
-def _tensors_of(file: Path) -> Mapping[str, Tensor]:
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise WeightsError(
-            f"{file} cannot be loaded without unpickling arbitrary objects, which is refused"
-        ) from error
-    return state.get("state_dict", state)

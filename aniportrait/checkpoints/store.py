@@ -2,23 +2,20 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from aniportrait.checkpoints.tensor_files import WeightsError, read_pickle, read_safetensors
 
 FORMAT = 1
 CARD = "model.json"
 CHECKPOINT_CARD = "aniportrait_card"
 """Key under which a Lightning checkpoint carries the json text of its card."""
-
-
-class WeightsError(ValueError):
-    """Weights that are absent, damaged, or belong to another network."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +49,22 @@ class Weights:
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
     """Load `state` into `module`; raise WeightsError naming every missing, unexpected or mis-shaped key."""
-    own = module.state_dict()
-    problems = [f"missing {key}" for key in own if key not in state]
-    problems += [f"unexpected {key}" for key in state if key not in own]
+    check_keys(state, module.state_dict(), what)
+    module.load_state_dict(dict(state))
+
+
+def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
+    """Raise WeightsError naming what `state` lacks, has too much, or has in another shape than `expected`."""
+    problems = [f"missing {key}" for key in expected if key not in state]
+    problems += [f"unexpected {key}" for key in state if key not in expected]
     problems += [
-        f"{key} is {tuple(state[key].shape)}, must be {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
+        f"{key} is {tuple(state[key].shape)}, must be {tuple(expected[key].shape)}"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
     ]
     if problems:
         shown = "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
         raise WeightsError(f"{what} does not fit: {shown}")
-    module.load_state_dict(dict(state))
 
 
 def save_weights(
@@ -107,26 +108,33 @@ def open_weights(path: str | Path) -> Weights:
 
 def _open_folder(folder: Path) -> Weights:
     networks = read_card(folder)
-    states = {}
     for name in networks:
-        file = folder / f"{name}.safetensors"
-        if not file.is_file():
-            raise WeightsError(f"{folder / CARD} lists {name}, but {file.name} is missing beside it")
-        try:
-            states[name] = load_file(file)
-        except Exception as error:
-            raise WeightsError(f"{file} cannot be read as safetensors: {error}") from error
-    return Weights(folder, networks, states)
+        if not (folder / f"{name}.safetensors").is_file():
+            raise WeightsError(f"{folder / CARD} lists {name}, but {name}.safetensors is missing beside it")
+    return Weights(folder, networks, _StatesOnDisk(folder, tuple(networks)))
+
+
+class _StatesOnDisk(Mapping[str, Mapping[str, Tensor]]):
+    """Name -> state dict, read when asked for, so that ten networks do not fill the memory."""
+
+    def __init__(self, folder: Path, names: tuple[str, ...]):
+        self._folder = folder
+        self._names = names
+
+    def __getitem__(self, name: str) -> Mapping[str, Tensor]:
+        if name not in self._names:
+            raise KeyError(name)
+        return read_safetensors(self._folder / f"{name}.safetensors")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _open_checkpoint(file: Path) -> Weights:
-    try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(
-            f"{file} cannot be loaded without unpickling arbitrary objects, which is refused: {reason}"
-        ) from error
+    checkpoint = read_pickle(file)
     if not isinstance(checkpoint, dict) or CHECKPOINT_CARD not in checkpoint:
         raise WeightsError(f"{file} is no checkpoint of this project: it carries no {CHECKPOINT_CARD}")
     networks = _networks_of(checkpoint[CHECKPOINT_CARD], file)

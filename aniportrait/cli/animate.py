@@ -8,17 +8,22 @@ import numpy as np
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from aniportrait.checkpoints.store import Weights, open_weights
+from aniportrait.checkpoints.store import Weights, WeightsError, open_weights
 from aniportrait.cli.face_track import read_track
 from aniportrait.cli.networks import load_network
-from aniportrait.cli.pipelines import face_landmarker, portrait_pipeline, sampling_settings
+from aniportrait.cli.pipelines import (
+    face_landmarker,
+    portrait_pipeline,
+    predicted_motion,
+    sampling_settings,
+)
 from aniportrait.data.media import write_video
 from aniportrait.data.schema import SAMPLE_RATE
 from aniportrait.data.sound import NoAudioError, read_audio
 from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.task_file import find_task_file
 from aniportrait.pipelines.audio_driven import AudioDriven
-from aniportrait.pipelines.head_motion import HeadMotion, PoseTemplate, PredictedMotion, StillHead
+from aniportrait.pipelines.head_motion import HeadMotion, PoseTemplate, StillHead
 from aniportrait.pipelines.picture import Picture, prepare_picture, read_image
 from aniportrait.pipelines.portrait import SamplingSettings
 from aniportrait.pipelines.reenact import Reenact
@@ -59,7 +64,7 @@ def _speak(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.n
     audio = read_audio(config.audio)
     if config.duration is not None:
         audio = audio[: max(1, round(config.duration * SAMPLE_RATE))]
-    mesh_fps = _fps_of(weights, "audio2mesh")
+    mesh_fps = float(weights.card("audio2mesh")["settings"]["fps"])
     fps = float(config.fps or mesh_fps)
     pipeline = AudioDriven(
         load_network(weights, "audio2mesh", config.paths).to(config.device),
@@ -75,7 +80,7 @@ def _speak(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.n
 
 
 def _follow(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.ndarray, float, Any]:
-    fps = float(config.fps or _fps_of(weights, "denoising_unet"))
+    fps = float(config.fps or weights.card("denoising_unet")["settings"]["fps"])
     driving = read_track(config.driving, fps, config.paths, config.duration)
     with Progress() as bar:
         frames = Reenact(portrait_pipeline(weights, config))(
@@ -98,16 +103,13 @@ def _sound_of(config: DictConfig, seconds: float) -> np.ndarray | None:
         return None
 
 
-def _fps_of(weights: Weights, name: str) -> float:
-    return float(weights.card(name)["settings"]["fps"])
-
-
 def _head_motion(config: DictConfig, weights: Weights, fps: float) -> HeadMotion:
     if config.head_pose == "still":
         return StillHead()
     if config.head_pose == "predicted":
-        audio2pose = load_network(weights, "audio2pose", config.paths).to(config.device)
-        return PredictedMotion(audio2pose, _fps_of(weights, "audio2pose"), config.style)
+        if "audio2pose" not in weights:
+            raise WeightsError(f"{weights.source} holds no audio2pose: add head_pose=still")
+        return predicted_motion(weights, config, config.style)
     path = Path(config.head_pose)
     if not path.is_file():
         raise ValueError(

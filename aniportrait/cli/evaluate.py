@@ -19,10 +19,12 @@ from aniportrait.cli.evaluate_portrait import evaluate_motion, evaluate_stage1
 from aniportrait.cli.evaluate_speech import evaluate_audio2mesh
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import write_video
+from aniportrait.data.mixture import one_folder
 from aniportrait.data.schema import SAMPLE_RATE
 from aniportrait.data.shards import ShardIndex, read_sample, write_text_atomically
 from aniportrait.evaluation.curves import read_curves
-from aniportrait.evaluation.report import Curves, Part, Table, write_report
+from aniportrait.evaluation.report import write_report
+from aniportrait.evaluation.report_sections import Curves, Part, Table
 from aniportrait.evaluation.scores import Score
 
 log = logging.getLogger(__name__)
@@ -96,8 +98,8 @@ def write_example(index: ShardIndex, split: str, folder: Path) -> None:
 
 
 def _index(config: DictConfig) -> ShardIndex:
-    folder = Path(config.data.folder)
-    if not (folder / "index.json").is_file() and config.data.build is not None:
+    folder = one_folder(config.data.folder, "evaluate.py")
+    if config.data.build is not None and not (Path(folder) / "index.json").is_file():
         instantiate(config.data.build).write(folder)
     return ShardIndex.load(folder)
 

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from aniportrait.checkpoints.store import Weights
 from aniportrait.cli.evaluate_speech import whole_clips
-from aniportrait.cli.networks import load_network
+from aniportrait.cli.pipelines import predicted_motion
 from aniportrait.data.schema import SpeechBatch
 from aniportrait.data.shards import ShardIndex
 from aniportrait.evaluation.beat_alignment import BeatAlignment, onset_strength
@@ -19,9 +19,8 @@ from aniportrait.evaluation.head_motion_spread import HeadMotionSpread
 from aniportrait.evaluation.head_pose_frechet_distance import HeadPoseFrechetDistance
 from aniportrait.evaluation.mesh_baselines import with_other_sound
 from aniportrait.evaluation.per_clip import PerClipMetric
-from aniportrait.evaluation.report import Column, Part, Row, Table
+from aniportrait.evaluation.report_sections import Column, Part, Row, Table
 from aniportrait.evaluation.scores import Score
-from aniportrait.face.head_pose import smooth_head_pose
 
 COLUMNS = (
     Column("Frechet distance", higher_is_better=False),
@@ -32,31 +31,26 @@ COLUMNS = (
     Column("between two seeds", "degrees"),
 )
 NOTE = (
-    "Head motion is not decided by the sound: it is sampled, and distributions are compared. Frechet distance of "
-    "poses and their changes, all frames together, in units of the truth's standard deviations, 0 is right. Spread, "
-    "speed and jitter (third difference): 1 is as much as the truth's. Beat alignment: how near the head's rests lie "
-    "to the voice's onsets; read it beside the true head's and beside the other sound's."
+    "Head motion is not decided by the sound: it is sampled, as animate.py moves the head, and distributions are "
+    "compared. Frechet distance of poses and their changes, all frames together, in units of the truth's standard "
+    "deviations, 0 is right. Spread, speed and jitter (third difference): 1 is as much as the truth's. Beat alignment: "
+    "how near the head's rests lie to the voice's onsets; read it beside the true head's and beside the other sound's."
 )
-SMOOTHING = 5
-"""Frames, as animate.py smooths predicted motion."""
 
 
 def evaluate_audio2pose(weights: Weights, index: ShardIndex, config: DictConfig) -> Part:
     """How the head moves against the truth; two seeds must give two motions."""
-    network = load_network(weights, "audio2pose", config.paths).to(config.device)
+    head_motion = predicted_motion(weights, config)
     clips = list(whole_clips(index, index.of_split(config.split), "scored clips"))
     train = list(whole_clips(index, index.of_split("train"), "training clips"))
 
-    @torch.inference_mode()
     def sampled(clips: Sequence[SpeechBatch], seed: int) -> list[Tensor]:
         generator = Generator(config.device).manual_seed(seed)
-        motions = []
-        for clip in tqdm(clips, f"head motion, seed {seed}", unit="clip"):
-            motion = network.sample(clip.audio.to(config.device), clip.head_pose.shape[1], None, generator)
-            motions.append(
-                torch.from_numpy(smooth_head_pose(motion[0].cpu().numpy(), SMOOTHING)).float()[None]
-            )
-        return motions
+        motions = (
+            head_motion(clip.audio.to(config.device), clip.head_pose.shape[1], index.fps, generator)
+            for clip in tqdm(clips, f"head motion, seed {seed}", unit="clip")
+        )
+        return [torch.from_numpy(motion).float()[None] for motion in motions]
 
     first, second = sampled(clips, config.seed), sampled(clips, config.seed + 1)
     apart = [float((a - b)[..., :3].abs().mean()) for a, b in zip(first, second, strict=True)]

@@ -17,7 +17,7 @@ from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import write_video
 from aniportrait.data.schema import ClipSample
 from aniportrait.data.shards import ShardEntry, ShardIndex, read_sample
-from aniportrait.evaluation.report import Column, Images, Part, Row, Table, Video
+from aniportrait.evaluation.report_sections import Column, Images, Part, Row, Table, Video
 from aniportrait.evaluation.scores import Score
 from aniportrait.evaluation.suite import PortraitSuite
 from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings, image_to_tensor
@@ -132,7 +132,7 @@ def evaluate_motion(weights: Weights, index: ShardIndex, config: DictConfig) -> 
     length = moving.windows.context_length
     note = (
         f"{len(trials)} clips of {length} frames. Flicker: difference of successive frames against the truth's; 1 is "
-        "as lively as the truth. Frame by frame, each frame has its own noise."
+        f"as lively as the truth. Of the noise {settings.shared_noise:.0%} is common to all frames of a clip."
     )
     sections = [
         Table("stage 2", columns, rows, note),
@@ -187,7 +187,7 @@ def _sampled(
 def _frame_by_frame(
     pipeline: PortraitPipeline, trial: Trial, landmarks: np.ndarray, settings: SamplingSettings
 ) -> Tensor:
-    """As `_sampled`; a denoiser without motion modules gives every frame noise of its own."""
+    """As `_sampled`, with other noise: a denoiser without motion modules makes every frame by itself."""
     return _sampled(pipeline, trial, landmarks, replace(settings, seed=settings.seed + 1))
 
 

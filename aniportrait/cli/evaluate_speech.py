@@ -12,7 +12,7 @@ from aniportrait.checkpoints.store import Weights, open_weights
 from aniportrait.cli.networks import load_network
 from aniportrait.data.schema import SpeechBatch
 from aniportrait.data.shards import ShardEntry, ShardIndex
-from aniportrait.data.windows import SpeechWindows
+from aniportrait.data.speech_windows import SpeechWindows
 from aniportrait.evaluation.best_mouth_opening_correlation import BestMouthOpeningCorrelation
 from aniportrait.evaluation.lip_vertex_error import LipVertexError
 from aniportrait.evaluation.mesh_baselines import neutral_mesh, ridge_mesh, train_mean_mesh, with_other_sound
@@ -21,7 +21,7 @@ from aniportrait.evaluation.mouth_opening_correlation import MouthOpeningCorrela
 from aniportrait.evaluation.mouth_opening_spread import MouthOpeningSpread
 from aniportrait.evaluation.paired_blocks import paired_correlation_difference
 from aniportrait.evaluation.per_clip import PerClipMetric
-from aniportrait.evaluation.report import Column, Part, Row, Table
+from aniportrait.evaluation.report_sections import Column, Part, Row, Table
 from aniportrait.evaluation.scores import Score
 from aniportrait.evaluation.squared_lip_vertex_error import SquaredLipVertexError
 from aniportrait.evaluation.velocity_error import VelocityError
@@ -92,7 +92,7 @@ def whole_clips(index: ShardIndex, entries: Sequence[ShardEntry], what: str) -> 
     if not with_sound and what == "scored clips":
         raise ValueError(f"none of the {len(entries)} clips to be scored in {index.folder} has sound")
     for entry in tqdm(with_sound, what, unit="clip"):
-        whole = SpeechWindows(index.folder, index.fps, entry.frames, (), cache_bytes=0)
+        whole = SpeechWindows(index.fps, entry.frames, (), cache_bytes=0)
         yield whole.collate([whole.fixed(entry, 0)])
 
 

@@ -1,6 +1,7 @@
 """Building networks: from a config for training, from a weights folder for everything else."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from aniportrait.checkpoints.store import Weights, WeightsError, is_motion_key, load_strictly
+from aniportrait.models.audio_encoder import Wav2Vec2Encoder
 from aniportrait.models.portrait_networks import PortraitNetworks
+
+log = logging.getLogger(__name__)
 
 CHOICES = (
     "model",
@@ -19,11 +23,28 @@ CHOICES = (
     "image_encoder",
     "audio_encoder",
     "mesh_head",
+    "audio2pose",
     "pose_guider",
     "noise_schedule",
+    "latent_space",
     "windows",
 )
 """Config groups that decide what a network is; a card names its option of each."""
+
+DECISIVE = {
+    "audio2mesh": ("model", "audio_encoder", "mesh_head"),
+    "audio2pose": ("model", "audio_encoder", "audio2pose"),
+    "reference_net": ("model", "autoencoder", "image_encoder"),
+    "denoising_unet": ("model", "autoencoder", "image_encoder", "latent_space"),
+    "motion_module": ("model",),
+    "pose_guider": ("model", "pose_guider"),
+    "autoencoder": ("autoencoder",),
+    "image_encoder": ("image_encoder",),
+}
+"""Network -> the choices without which its weights mean nothing."""
+
+SAME_KEYS = {"published_running": "published"}
+"""Options whose networks hold the same weights as another option's, and only run differently."""
 
 PORTRAIT = ("reference_net", "pose_guider", "denoising_unet")
 """What the two steps of Lmk2Video train, but for the motion modules."""
@@ -31,11 +52,19 @@ PORTRAIT = ("reference_net", "pose_guider", "denoising_unet")
 
 def card_of(config: DictConfig, name: str) -> dict[str, Any]:
     """What must be known to build the network `name` again: choices from conf/, plain numbers, nothing to execute."""
-    chosen = HydraConfig.get().runtime.choices
+    return card_with(config, name, HydraConfig.get().runtime.choices)
+
+
+def card_with(config: DictConfig, name: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """As `card_of`, with the choices that `config` was composed with."""
     return {
         "choices": {group: chosen[group] for group in CHOICES},
-        "sizes": _numbers(OmegaConf.to_container(_node(config, name), resolve=True)),
-        "settings": {"fps": config.fps, "image_size": config.image_size},
+        "sizes": _numbers(OmegaConf.to_container(node_of(config, name), resolve=True)),
+        "settings": {
+            "fps": config.fps,
+            "image_size": config.image_size,
+            "motion_frames": config.motion_frames,
+        },
     }
 
 
@@ -46,20 +75,14 @@ def weights_config(
 
     Classes come from conf/ alone: a card can choose among options that exist there and set numbers that exist there.
     """
-    card = weights.card(name)
-    overrides = []
-    for group, option in {**card["choices"], **(chosen or {})}.items():
-        if group not in CHOICES or not str(option).isidentifier():
-            raise WeightsError(
-                f"{weights.source} chooses {group}={option}, which is no choice of this version"
-            )
-        overrides.append(f"{group}={option}")
-    config = compose("networks", overrides=overrides)
+    card, choices = weights.card(name), {**choices_of(weights, name), **(chosen or {})}
+    config = compose("networks", overrides=[f"{group}={option}" for group, option in choices.items()])
     config.paths = paths
     config.image_size = int(card["settings"]["image_size"])
     config.fps = float(card["settings"]["fps"])
+    config.motion_frames = int(card["settings"].get("motion_frames", config.motion_frames))
     OmegaConf.resolve(config)
-    _set_numbers(_node(config, name), card["sizes"], f"{weights.source}: {name}")
+    set_numbers(node_of(config, name), card["sizes"], f"{weights.source}: {name}")
     return config
 
 
@@ -74,16 +97,14 @@ def load_portrait_networks(weights: Weights, paths: DictConfig, *, motion: bool)
     """Build and load what animates a portrait; with `motion`, the motion modules as well."""
     config = weights_config(weights, "denoising_unet", paths)
     parts = {name: load_network(weights, name, paths) for name in PORTRAIT}
-    image_encoder = instantiate(config.networks.image_encoder)
-    if "image_encoder" in weights:
-        weights.load_into("image_encoder", image_encoder)
+    for name in ("autoencoder", "image_encoder"):
+        brought = name in weights
+        parts[name] = load_network(weights, name, paths) if brought else instantiate(config.networks[name])
     if motion:
         with_motion = weights_config(weights, "motion_module", paths)
         parts["denoising_unet"] = add_motion(parts["denoising_unet"], with_motion)
         load_motion(parts["denoising_unet"], weights)
-    return PortraitNetworks(
-        **parts, autoencoder=instantiate(config.networks.autoencoder), image_encoder=image_encoder
-    ).eval()
+    return PortraitNetworks(**parts, latent_space=instantiate(config.latent_space)).eval()
 
 
 def build_portrait_networks(config: DictConfig, *, motion: bool) -> PortraitNetworks:
@@ -96,6 +117,7 @@ def build_portrait_networks(config: DictConfig, *, motion: bool) -> PortraitNetw
         denoising_unet=add_motion(denoising_unet, config) if motion else denoising_unet,
         autoencoder=instantiate(nodes.autoencoder),
         image_encoder=instantiate(nodes.image_encoder),
+        latent_space=instantiate(config.latent_space),
     )
 
 
@@ -127,12 +149,29 @@ def load_spatial(denoising_unet: nn.Module, weights: Weights) -> None:
     )
 
 
-def states_of(networks: nn.Module) -> dict[str, dict[str, torch.Tensor]]:
-    """Named state dicts of what a LightningModule holds under `.networks`, motion modules apart."""
+def record_sizes(config: DictConfig, networks: nn.Module) -> None:
+    """State in the config how large the encoders are that came from a path, so that cards can say it.
+
+    An autoencoder is left out: it stays where it was found, and so does what is known of it.
+    """
+    named: dict[str, Any] = dict(networks.named_children())
+    if "image_encoder" in named and "sizes" in config.image_encoder:
+        config.image_encoder.sizes = named["image_encoder"].sizes
+    for network in named.values():
+        encoder = getattr(network, "encoder", None)
+        if isinstance(encoder, Wav2Vec2Encoder):
+            config.audio_encoder.config = encoder.sizes
+
+
+def states_of(networks: nn.Module, config: DictConfig) -> dict[str, dict[str, torch.Tensor]]:
+    """Named state dicts of what a LightningModule holds under `.networks`, motion modules apart.
+
+    An autoencoder is left where it was found, unless it came with `weights=`.
+    """
     states: dict[str, dict[str, torch.Tensor]] = {}
     for name, network in networks.named_children():
         state = network.state_dict()
-        if name == "autoencoder" or not state:
+        if (name == "autoencoder" and config.autoencoder.get("sizes") is None) or not state:
             continue
         motion = {key: value for key, value in state.items() if is_motion_key(key)}
         states[name] = {key: value for key, value in state.items() if key not in motion}
@@ -141,7 +180,66 @@ def states_of(networks: nn.Module) -> dict[str, dict[str, torch.Tensor]]:
     return states
 
 
-def _node(config: DictConfig, name: str) -> DictConfig:
+def fit_to_weights(config: DictConfig, weights: Weights, names: Iterable[str]) -> None:
+    """Give the networks that `weights` bring their sizes, in a training's config.
+
+    Sizes follow the weights; choices are the user's: where they differ, WeightsError says what to add.
+    """
+    chosen = HydraConfig.get().runtime.choices
+    brought = [name for name in names if name in weights]
+    differing: dict[str, str] = {}
+    for name in brought:
+        differing |= differing_choices(weights, name, chosen)
+    if differing:
+        settings = " ".join(f"{group}={option}" for group, option in differing.items())
+        raise WeightsError(
+            f"{weights.source} holds networks of other choices than this run's: add {settings}"
+        )
+    for name in brought:
+        set_numbers(node_of(config, name), weights.card(name)["sizes"], f"{weights.source}: {name}")
+    for key in ("fps", "image_size") if "denoising_unet" in brought else ("fps",):
+        theirs = {weights.card(name)["settings"][key] for name in brought} - {config[key]}
+        if theirs:
+            stated = ", ".join(str(value) for value in sorted(theirs))
+            log.warning("%s has %s %s, this run %s", weights.source, key, stated, config[key])
+
+
+def differing_choices(weights: Weights, name: str, chosen: Mapping[str, str]) -> dict[str, str]:
+    """Group -> option of the choices without which the weights called `name` mean nothing, where `chosen` differs."""
+    theirs = choices_of(weights, name)
+    differing = {
+        group: theirs[group]
+        for group in DECISIVE[name]
+        if SAME_KEYS.get(theirs[group], theirs[group]) != SAME_KEYS.get(chosen[group], chosen[group])
+    }
+    if name == "denoising_unet" and _predicted(theirs) != _predicted(chosen):
+        differing["noise_schedule"] = theirs["noise_schedule"]
+    return differing
+
+
+def choices_of(weights: Weights, name: str) -> Mapping[str, str]:
+    """Group -> option, of every group in CHOICES, as the card of `name` says."""
+    choices = weights.card(name)["choices"]
+    for group in CHOICES:
+        if group not in choices:
+            raise WeightsError(
+                f"{weights.source}: the card of {name} chooses no {group}: another version wrote it"
+            )
+    for group, option in choices.items():
+        if group not in CHOICES or not str(option).isidentifier():
+            raise WeightsError(
+                f"{weights.source} chooses {group}={option}, which is no choice of this version"
+            )
+    return choices
+
+
+def _predicted(choices: Mapping[str, str]) -> str:
+    """What a denoiser of these choices predicts."""
+    schedule = compose("networks", overrides=[f"noise_schedule={choices['noise_schedule']}"]).noise_schedule
+    return schedule.get("prediction_type", "v_prediction")
+
+
+def node_of(config: DictConfig, name: str) -> DictConfig:
     """The config node whose numbers size the network `name`."""
     return config.sizes.motion if name == "motion_module" else config.networks[name]
 
@@ -154,22 +252,25 @@ def _numbers(node: Any) -> Any:
             continue
         if isinstance(value, Mapping):
             kept[key] = _numbers(value)
-        elif value is None or isinstance(value, bool | int | float) or _is_number_list(value):
+        elif _is_plain(value):
             kept[key] = value
     return kept
 
 
-def _is_number_list(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, bool | int | float) for item in value)
+def _is_plain(value: Any) -> bool:
+    """Nothing, a number, or a list of numbers."""
+    return value is None or all(
+        isinstance(item, bool | int | float) for item in (value if isinstance(value, list) else [value])
+    )
 
 
-def _set_numbers(node: DictConfig, sizes: Mapping[str, Any], what: str) -> None:
+def set_numbers(node: DictConfig, sizes: Mapping[str, Any], what: str) -> None:
     for key, value in sizes.items():
         if key.startswith("_") or key not in node:
             raise WeightsError(f"{what} sets {key}, which is no setting of this version")
-        if isinstance(value, Mapping):
-            _set_numbers(node[key], value, f"{what}.{key}")
-        elif value is None or isinstance(value, bool | int | float) or _is_number_list(value):
+        if isinstance(value, Mapping) and node[key] is not None:
+            set_numbers(node[key], value, f"{what}.{key}")
+        elif _is_plain(value) or (isinstance(value, Mapping) and all(map(_is_plain, value.values()))):
             node[key] = value
         else:
             raise WeightsError(f"{what} sets {key} to {value!r}, which must be a number")

@@ -5,9 +5,10 @@ from typing import Literal
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from aniportrait.checkpoints.store import Weights
-from aniportrait.cli.networks import load_portrait_networks, weights_config
+from aniportrait.checkpoints.store import Weights, WeightsError
+from aniportrait.cli.networks import load_network, load_portrait_networks, weights_config
 from aniportrait.face.landmarks import FaceLandmarker
+from aniportrait.pipelines.head_motion import HeadMotion, NetworkMotion
 from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
 
 WINDOWS = ("open", "closed_loop")
@@ -21,18 +22,27 @@ def portrait_pipeline(
 
     Windows are those that `config.windows` names, or else those of the weights.
     """
-    with_motion = "motion_module" in weights if motion is None else motion
-    networks = load_portrait_networks(weights, config.paths, motion=with_motion).to(config.device)
     if config.windows not in (None, *WINDOWS):
         raise ValueError(f"windows={config.windows} must be one of {', '.join(WINDOWS)}")
     chosen = {} if config.windows is None else {"windows": config.windows}
     trained = weights_config(weights, "denoising_unet", config.paths, chosen)
+    with_motion = "motion_module" in weights if motion is None else motion
+    networks = load_portrait_networks(weights, config.paths, motion=with_motion).to(config.device)
     return PortraitPipeline(
         networks,
         instantiate(trained.noise_schedule),
         trained.image_size,
         instantiate(trained.windows),
     )
+
+
+def predicted_motion(weights: Weights, config: DictConfig, style: int | None = None) -> HeadMotion:
+    """How heads move by the audio2pose of a weights folder."""
+    if "audio2pose" not in weights:
+        raise WeightsError(f"{weights.source} holds no audio2pose")
+    audio2pose = load_network(weights, "audio2pose", config.paths).to(config.device)
+    own = weights_config(weights, "audio2pose", config.paths)
+    return NetworkMotion(instantiate(own.head_motion)(audio2pose, style), own.fps)
 
 
 def sampling_settings(
@@ -48,6 +58,7 @@ def sampling_settings(
     return SamplingSettings(
         steps=own.steps if steps is None else steps,
         guidance_scale=own.guidance_scale if guidance_scale is None else guidance_scale,
+        shared_noise=own.shared_noise,
         seed=seed,
     )
 

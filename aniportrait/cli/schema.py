@@ -34,8 +34,13 @@ class NetworksConfig:
     image_encoder: Any = MISSING
     audio_encoder: Any = MISSING
     mesh_head: Any = MISSING
+    audio2pose: Any = MISSING
+    pose_loss: Any = MISSING
+    pose_rollout: Any = MISSING
+    head_motion: Any = MISSING
     pose_guider: Any = MISSING
     noise_schedule: Any = MISSING
+    latent_space: Any = MISSING
     windows: Any = MISSING
     networks: Any = MISSING
     paths: Any = MISSING
@@ -52,6 +57,7 @@ class TrainConfig(NetworksConfig):
     num_workers: int = 0
     max_steps: int = MISSING
     batch_size: int = MISSING
+    gradient_checkpointing: bool = False
     learning_rate: float = MISSING
     warmup_steps: int = MISSING
     weights: str | None = None
@@ -111,13 +117,50 @@ class AnimateConfig:
 
 
 @dataclass
+class ConvertConfig:
+    """python convert.py"""
+
+    published: str | None = None
+    weights: str | None = None
+    out: str = MISSING
+    only: list[str] | None = None
+    image_size: int | None = None
+    fps: float = 30.0
+    guider_statistics: str = "batch"
+    heads: Any = MISSING
+    norm_num_groups: int | None = None
+
+
+@dataclass
+class DownloadConfig:
+    """python download.py"""
+
+    out: str = MISSING
+    training: bool = False
+
+
+@dataclass
 class PrepareConfig:
     """python prepare.py"""
 
     source: Any = MISSING
     out: str = MISSING
+    step: str = "clips"
+    partition: str | None = None
+    data: Any = MISSING
+    autoencoder: Any = MISSING
+    image_encoder: Any = MISSING
+    latent_channels: int = MISSING
+    image_embed_width: int = MISSING
+    encoding: Any = MISSING
+    show: Any = MISSING
     fps: float = 25.0
     image_size: int = MISSING
+    margin: float = MISSING
+    scenes: str = MISSING
+    cut_threshold: float = MISSING
+    longest_seconds: float = MISSING
+    gates: Any = MISSING
     workers: int | None = None
     clips_per_shard: int = MISSING
     paths: Any = MISSING
@@ -142,3 +185,5 @@ def register() -> None:
     store.store(name="animate_schema", node=AnimateConfig)
     store.store(name="prepare_schema", node=PrepareConfig)
     store.store(name="pose_template_schema", node=PoseTemplateConfig)
+    store.store(name="convert_schema", node=ConvertConfig)
+    store.store(name="download_schema", node=DownloadConfig)

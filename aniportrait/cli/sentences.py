@@ -30,5 +30,8 @@ def one_sentence_errors(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def sentence_of(error: BaseException) -> str:
-    """The message of an error on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The message of an error on one line; of an error in a loading process, what it was about."""
+    message = str(error)
+    if "Original Traceback" in message:  # torch's wrapping; the last line is `module.Name: message`
+        message = message.rstrip().splitlines()[-1].partition(": ")[2]
+    return " ".join(message.split()) or type(error).__name__

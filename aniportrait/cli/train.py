@@ -16,21 +16,33 @@ from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig, OmegaConf
 
 from aniportrait.checkpoints.pretrained import load_motion_module, load_sd_unet
-from aniportrait.checkpoints.store import CHECKPOINT_CARD, FORMAT, open_weights, save_weights
+from aniportrait.checkpoints.store import CHECKPOINT_CARD, FORMAT, Weights, open_weights, save_weights
+from aniportrait.cli.encoders import encoder_name
 from aniportrait.cli.networks import (
     PORTRAIT,
     build_portrait_networks,
     card_of,
+    fit_to_weights,
     load_motion,
     load_spatial,
+    record_sizes,
     states_of,
 )
 from aniportrait.cli.requirements import check_requirements
 from aniportrait.data.datamodule import ShardData
+from aniportrait.data.portrait_data import PortraitData
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.training.callbacks.model_card import ModelCard
 
 log = logging.getLogger(__name__)
+
+LOADED = {
+    "audio2mesh": ("audio2mesh",),
+    "audio2pose": ("audio2pose",),
+    "stage1": (*PORTRAIT, "autoencoder", "image_encoder"),
+    "stage2": (*PORTRAIT, "motion_module", "autoencoder", "image_encoder"),
+}
+"""Task -> networks that it takes from `weights=`."""
 
 EXPECTED_WARNINGS = (
     ".*LeafSpec.*",  # inside Lightning
@@ -46,7 +58,12 @@ def train(config: DictConfig) -> float | None:
 
     Returns the validation figure that a sweep minimises, if there is one.
     """
-    check_requirements(config)
+    checkpoint = _checkpoint(config.resume)
+    source = config.weights or checkpoint  # what a run went on from, its checkpoint holds as well
+    weights = open_weights(source) if source else None
+    if weights is not None:
+        fit_to_weights(config, weights, LOADED[config.task])
+    check_requirements(config, weights)
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
     config.run_dir = HydraConfig.get().runtime.output_dir
@@ -58,21 +75,28 @@ def train(config: DictConfig) -> float | None:
     datamodule.prepare_data()
     datamodule.setup("fit")
     _check_identities(config, datamodule)
-    module = build_module(config)
-    cards = {name: card_of(config, name) for name in states_of(module.networks)}
+    module = build_module(config, weights)
+    if isinstance(datamodule, PortraitData):
+        networks: PortraitNetworks = module.networks
+        datamodule.encoders = lambda: (
+            encoder_name(networks.autoencoder),
+            encoder_name(networks.image_encoder),
+        )
+    record_sizes(config, module.networks)
+    cards = {name: card_of(config, name) for name in states_of(module.networks, config)}
     trainer: Trainer = instantiate(
         config.trainer, logger=_loggers(config, run), callbacks=_callbacks(config, cards)
     )
     log.info("%s: %s trainable parameters, writing to %s", config.name, f"{_trainable(module):,}", run)
     started = time.perf_counter()
-    trainer.fit(module, datamodule, ckpt_path=_checkpoint(config.resume), weights_only=True)
+    trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     seconds = time.perf_counter() - started
     if getattr(trainer, "fast_dev_run", False):
         return None
 
     figures = trainer.validate(module, datamodule, verbose=False)[0]
     if trainer.is_global_zero:
-        states = states_of(module.networks)
+        states = states_of(module.networks, config)
         for folder in [run / "weights"] + ([Path(config.export)] if config.export else []):
             save_weights(folder, states, cards)
         metrics = {**figures, "steps": trainer.global_step, "train_seconds": round(seconds, 1)}
@@ -82,8 +106,8 @@ def train(config: DictConfig) -> float | None:
     return figures.get(config.monitor)
 
 
-def build_module(config: DictConfig) -> Any:
-    """The LightningModule of `config.task`, its networks loaded with what the config points to."""
+def build_module(config: DictConfig, weights: Weights | None) -> Any:
+    """The LightningModule of `config.task`, its networks loaded with `weights` or what the config points to."""
     partial = instantiate(config.module)
     optimisation = {
         "optimizer": instantiate(config.optimizer),
@@ -91,28 +115,31 @@ def build_module(config: DictConfig) -> Any:
     }
     if config.task in ("audio2mesh", "audio2pose"):
         network = instantiate(config.networks[config.task])
-        if config.weights:
-            open_weights(config.weights).load_into(config.task, network)
+        if weights is not None:
+            weights.load_into(config.task, network)
         return partial(network, **optimisation)
     networks = build_portrait_networks(config, motion=config.task == "stage2")
-    if (
-        config.task == "stage1"
-    ):  # motion modules see five axes, on which torch's channels_last backward crashes
-        networks.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    if config.weights:
-        _load_portrait_weights(networks, config)
+    networks.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if config.gradient_checkpointing:
+        networks.reference_net.enable_gradient_checkpointing()
+        networks.denoising_unet.enable_gradient_checkpointing()
+    if weights is not None:
+        _load_portrait_weights(networks, weights, config)
     else:
         _load_pretrained(networks, config)
     return partial(networks, instantiate(config.noise_schedule), **optimisation)
 
 
-def _load_portrait_weights(networks: PortraitNetworks, config: DictConfig) -> None:
-    weights = open_weights(config.weights)
+def _load_portrait_weights(networks: PortraitNetworks, weights: Weights, config: DictConfig) -> None:
     weights.load_into("reference_net", networks.reference_net)
-    weights.load_into("pose_guider", networks.pose_guider)
+    if "pose_guider" in weights or config.task == "stage2":
+        weights.load_into("pose_guider", networks.pose_guider)
+    else:
+        log.warning("%s holds no pose_guider: it starts from random initialisation", weights.source)
     load_spatial(networks.denoising_unet, weights)
-    if "image_encoder" in weights:
-        weights.load_into("image_encoder", networks.image_encoder)
+    for name in ("autoencoder", "image_encoder"):
+        if name in weights:
+            weights.load_into(name, getattr(networks, name))
     if config.task == "stage2":
         if "motion_module" in weights:
             load_motion(networks.denoising_unet, weights)
@@ -169,10 +196,9 @@ def _checkpoint(resume: str | None) -> str | None:
 
 def _check_identities(config: DictConfig, datamodule: ShardData) -> None:
     known = len(datamodule.identities)
-    if config.task == "audio2pose" and known > config.identities:
-        raise ValueError(
-            f"identities ({config.identities}) must be at least the training identities ({known})"
-        )
+    room = config.networks.audio2pose.identities
+    if config.task == "audio2pose" and known > room:
+        raise ValueError(f"identities ({room}) must be at least the training identities ({known})")
 
 
 def _trainable(module: LightningModule) -> int:

@@ -1,12 +1,13 @@
 """Our own clips in memory: encoded so that any frame is near a keyframe, decoded no further than needed."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
+from av.container import InputContainer
 from av.video.reformatter import ColorRange
 
 from aniportrait.data.sound import MediaError, Sound
@@ -45,33 +46,57 @@ def decode_frames(video: bytes, indices: Sequence[int]) -> np.ndarray:
     Returns:
         (len(indices), h, w, 3) uint8 RGB.
     """
-    wanted = sorted(set(indices))
-    if not wanted or wanted[0] < 0:
+    places: dict[int, list[int]] = {}
+    for place, index in enumerate(indices):
+        places.setdefault(index, []).append(place)
+    if not places or min(places) < 0:
         raise ValueError(f"frame indices {list(indices)} must be non-negative and at least one")
-    found: dict[int, np.ndarray] = {}
+    pictures: np.ndarray | None = None
     try:
         with av.open(io.BytesIO(video), "r") as container:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
-            ticks = float(_ticks_per_frame(stream))
-            position = 0
-            decoder = container.decode(stream)
-            for target in wanted:
-                if target - position >= GROUP_OF_PICTURES:
-                    container.seek(round(target * ticks), stream=stream)
-                    decoder = container.decode(stream)
-                for frame in decoder:
-                    position = round((frame.pts or 0) / ticks) + 1
-                    if position > target:
-                        break
-                else:
-                    raise MediaError(f"frame {target} is beyond the end of a clip of {position} frames")
-                if position != target + 1:
-                    raise MediaError(f"frame {target} of a clip is missing")
-                found[target] = _rgb(frame)
+            for index, frame in _frames_at(container, stream, sorted(places)):
+                if pictures is None:
+                    # One array for all: an allocation for each picture costs more than its colours do.
+                    pictures = np.empty((len(indices), frame.height, frame.width, 3), np.uint8)
+                if frame.is_corrupt or (frame.height, frame.width) != pictures.shape[1:3]:
+                    raise MediaError(f"frame {index} of a clip is damaged")
+                first, *others = places[index]
+                _write_rgb(frame, pictures[first])
+                pictures[others] = pictures[first]
     except (av.FFmpegError, IndexError) as error:
         raise MediaError(f"a clip of {len(video)} bytes cannot be decoded: {error}") from error
-    return np.stack([found[index] for index in indices])
+    if pictures is None:
+        raise MediaError(f"a clip of {len(video)} bytes holds no picture")
+    return pictures
+
+
+def _frames_at(
+    container: InputContainer, stream: av.VideoStream, wanted: Sequence[int]
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Those of the ascending numbers, each decoded from the last keyframe or from its predecessor here."""
+    ticks = float(_ticks_per_frame(stream))
+    position = 0
+    decoder = _decoded(container, stream)
+    for target in wanted:
+        if target - target % GROUP_OF_PICTURES > position:
+            container.seek(round(target * ticks), stream=stream)
+            decoder = _decoded(container, stream)
+        for frame in decoder:
+            position = round((frame.pts or 0) / ticks) + 1
+            if position > target:
+                break
+        else:
+            raise MediaError(f"frame {target} is beyond the end of a clip of {position} frames")
+        if position != target + 1:
+            raise MediaError(f"frame {target} of a clip is missing")
+        yield target, frame
+
+
+def _decoded(container: InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """From where the container stands. Every frame a reader pays for passes here: tests count them."""
+    yield from container.decode(stream)
 
 
 class ClipEncoder:
@@ -173,10 +198,11 @@ def _even(picture: np.ndarray) -> np.ndarray:
     return picture
 
 
-def _rgb(frame: av.VideoFrame) -> np.ndarray:
+def _write_rgb(frame: av.VideoFrame, picture: np.ndarray) -> None:
     if frame.format.name == "yuv420p" and frame.colorspace == BT601:
-        return cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420)
-    return frame.to_ndarray(format="rgb24")
+        cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420, dst=picture)
+    else:
+        picture[:] = frame.to_ndarray(format="rgb24")
 
 
 def _ticks_per_frame(stream: av.VideoStream) -> Fraction:

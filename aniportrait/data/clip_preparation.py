@@ -1,123 +1,101 @@
-"""One video file -> one prepared clip: a square about the face, the face in every frame, the sound; or why
-not."""
+"""One film -> its prepared clips: a square about the face, the face in every frame, the sound; or why not."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field
+from itertools import groupby, pairwise
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from aniportrait.data.clip_codec import ClipEncoder
-from aniportrait.data.media import MediaReport, VideoInfo, probe, read_video
+from aniportrait.data.clip_sound import clip_sound
+from aniportrait.data.film import Film, open_film
+from aniportrait.data.gates import DroppedClipError, Gates
+from aniportrait.data.media import MediaReport, Still
 from aniportrait.data.neutral import neutral_mesh
-from aniportrait.data.schema import SAMPLE_RATE, ClipMeta, ClipSample
-from aniportrait.data.sound import MediaError, NoAudioError, read_audio
+from aniportrait.data.piece import Piece
+from aniportrait.data.schema import ClipMeta, ClipSample
+from aniportrait.data.sharpness import sharpness
+from aniportrait.data.sources import SourceClip
+from aniportrait.data.survey import Glance, Person, Survey, leading_person, scaled_box, survey
 from aniportrait.face.crop import SquareCrop, face_crop
+from aniportrait.face.head_pose import euler_from_matrix
 from aniportrait.face.landmarks import FaceLandmarker, NoFaceError
 from aniportrait.face.track import FaceTrack
 
-GLANCES_PER_SECOND = 3.0
-"""Frames looked at in the first pass, which only asks where the face is."""
-GLANCE_SIZE = 640
-"""Longer side, in pixels, of the pictures of the first pass."""
 LEAST_MARGIN = 0.1
 """Margin below which a square leaves the picture rather than cut into the face."""
-SILENCE = 1e-3
-"""Largest sample of a sound track that is taken for none."""
-LONGEST_SILENT_END = 0.5
-"""Seconds the sound may end before the picture without a word about it."""
-
-
-class DroppedClipError(ValueError):
-    """A clip that a gate keeps out; the message is the reason, with figures."""
+SHARPNESS_PER_SECOND = 2.0
+"""Frames of which the sharpness is measured."""
 
 
 @dataclass(frozen=True)
 class PreparationSettings:
-    """What is made of a clip, and what a clip must offer.
+    """What is made of a clip.
 
     Args:
         image_size: side of the stored square, pixels, even.
         fps: frames per second of the stored clip.
         margin: around the box of the face, in parts of its longer side.
-        min_seconds: shorter clips are dropped.
-        min_detection_rate: share of the frames in which the face must be found.
-        min_face_height: chin to forehead in the source, pixels, median over the clip.
+        scenes: of a clip with cuts, keep the "longest" scene with a face, or "all", each as a clip of its own.
+        cut_threshold: see `survey`.
+        longest_seconds: longer scenes become several clips of equal length.
+        gates: what a clip must offer.
     """
 
     image_size: int = 256
     fps: float = 25.0
     margin: float = 0.4
-    min_seconds: float = 0.5
-    min_detection_rate: float = 0.8
-    min_face_height: float = 64.0
+    scenes: Literal["longest", "all"] = "longest"
+    cut_threshold: float = 27.0
+    longest_seconds: float = 60.0
+    gates: Gates = field(default_factory=Gates)
 
     def __post_init__(self) -> None:
         if self.image_size < 32 or self.image_size % 2:
             raise ValueError(f"image_size ({self.image_size}) must be even and at least 32")
         if not 1 <= self.fps <= 240:
             raise ValueError(f"fps ({self.fps}) must be 1 to 240")
-        if not 0 < self.min_detection_rate <= 1:
-            raise ValueError(f"min_detection_rate ({self.min_detection_rate}) must be above 0 and at most 1")
-        if min(self.margin, self.min_seconds, self.min_face_height) < 0:
+        if self.margin < 0:
+            raise ValueError(f"margin ({self.margin}) must not be negative")
+        if self.scenes not in ("longest", "all"):
+            raise ValueError(f'scenes ("{self.scenes}") must be "longest" or "all"')
+        if self.cut_threshold <= 0:
+            raise ValueError(f"cut_threshold ({self.cut_threshold}) must be positive")
+        if self.longest_seconds < max(1.0, self.gates.min_seconds):
             raise ValueError(
-                f"margin ({self.margin}), min_seconds ({self.min_seconds}) and min_face_height "
-                f"({self.min_face_height}) must not be negative"
+                f"longest_seconds ({self.longest_seconds}) must be at least 1 and at least gates.min_seconds "
+                f"({self.gates.min_seconds})"
             )
 
 
-@dataclass(frozen=True)
-class PreparedClip:
-    """A clip that passed the gates.
-
-    Args:
-        sample: its key, identity and split are those of the file and may be replaced.
-        notes: what had to be mended.
-    """
-
-    sample: ClipSample
-    notes: tuple[str, ...] = ()
-
-    def named(self, key: str, identity: str, split: str) -> ClipSample:
-        meta = replace(self.sample.meta, key=key, identity=identity, split=split)
-        return replace(self.sample, meta=meta)
-
-
-def prepare_clip(path: Path, settings: PreparationSettings, landmarker: FaceLandmarker) -> PreparedClip:
-    """Cut the face out of a video and measure it in every frame.
+def prepare_clip(clip: SourceClip, settings: PreparationSettings, landmarker: FaceLandmarker) -> list[Piece]:
+    """Cut the face out of a film and measure it in every frame; one piece for each stretch, kept or dropped.
 
     Raises:
-        DroppedClipError: the clip is readable and not good enough.
-        MediaError: it is not readable.
+        MediaError: the film is not readable.
     """
-    info = probe(path)
-    crop = _look_for_the_face(path, info, settings, landmarker)
-    report = MediaReport()
-    video, track = _follow_the_face(path, crop, settings, landmarker, report)
-    frames, seconds = len(track), len(track) / settings.fps
-    if seconds < settings.min_seconds:
-        needed = f"at least {settings.min_seconds:g} s are needed"
-        raise DroppedClipError(f"{frames} frame{'s' * (frames > 1)} ({seconds:.2f} s), {needed}")
-    _check_detection(track.valid, settings.min_detection_rate, "frames")
-    audio, notes = _sound(path, info, frames, settings.fps)
-    if not report.whole:
-        notes.append(f"damaged: {report}")
-    if gaps := int((~track.valid).sum()):
-        notes.append(f"face interpolated in {gaps} of {frames} frames")
-    meta = ClipMeta(
-        key=path.stem,
-        identity=path.name,
-        split="train",
-        source=path.name,
-        fps=settings.fps,
-        frames=frames,
-        width=settings.image_size,
-        height=settings.image_size,
-        has_audio=audio is not None,
-        crop=(float(crop.x0), float(crop.y0), float(crop.x1), float(crop.y1)),
-    )
-    return PreparedClip(ClipSample(meta, video, audio, track, neutral_mesh(track)), tuple(notes))
+    if not clip.path.exists():
+        return [Piece(reason=f"{clip.path} does not exist")]
+    film = open_film(clip.path, clip.frame_rate)
+    end = math.inf if clip.end is None else clip.end
+    first_look = survey(film, landmarker, settings.fps, settings.cut_threshold, clip.begin, end)
+    if not first_look.frames:
+        return [Piece(reason=f"the section from {clip.begin:g} s on lies beyond the end of the film")]
+    box = scaled_box(clip.box, first_look)
+    stretches, notes = _stretches(first_look, settings, box)
+    pieces = []
+    for first, last in stretches:
+        piece = Piece(first / settings.fps, (last - first) / settings.fps, notes=list(notes))
+        piece.figures |= {"source_fps": round(film.info.fps, 3), "seconds": round(piece.seconds, 2)}
+        try:
+            _prepare_piece(piece, film, clip, settings, landmarker, first_look, (first, last))
+        except DroppedClipError as error:
+            piece.reason, piece.sample = str(error), None
+        pieces.append(piece)
+    return pieces
 
 
 def clip_crop(landmarks: np.ndarray, width: int, height: int, margin: float) -> SquareCrop:
@@ -144,70 +122,179 @@ def _inside(begin: int, side: int, length: int) -> int:
     return min(max(begin, 0), length - side) if side <= length else begin
 
 
-def _look_for_the_face(
-    path: Path, info: VideoInfo, settings: PreparationSettings, landmarker: FaceLandmarker
-) -> SquareCrop:
-    """First pass: a few small frames a second say where the face is through the clip."""
-    scale = min(1.0, GLANCE_SIZE / max(info.width, info.height))
-    size = max(1, round(info.width * scale)), max(1, round(info.height * scale))
-    glances = (
-        cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if scale < 1 else frame
-        for frame in read_video(path, GLANCES_PER_SECOND)
+def _stretches(
+    first_look: Survey, settings: PreparationSettings, box: tuple[float, float, float, float] | None
+) -> tuple[list[tuple[int, int]], list[str]]:
+    """The frames of each clip that a film is made into, and what is to be said of its cuts."""
+    scenes, notes = first_look.scenes(), []
+    if len(scenes) > 1:
+        listed = ", ".join(f"{first / settings.fps:.2f}" for first, _ in scenes[1:])
+        notes.append(f"cut into {len(scenes)} scenes (at {listed} s)")
+        if settings.scenes == "longest":
+            kept = _longest(first_look, scenes, settings.gates.min_detection_rate / 2, box)
+            notes[-1] += f", kept {kept[0] / settings.fps:.2f} to {kept[1] / settings.fps:.2f} s"
+            scenes = [kept]
+    stretches = []
+    for first, last in scenes:
+        parts = max(1, math.ceil((last - first) / settings.fps / settings.longest_seconds - 1e-9))
+        edges = [first + round(part * (last - first) / parts) for part in range(parts + 1)]
+        stretches += list(pairwise(edges))
+    return stretches, notes
+
+
+def _longest(
+    first_look: Survey,
+    scenes: list[tuple[int, int]],
+    least: float,
+    box: tuple[float, float, float, float] | None,
+) -> tuple[int, int]:
+    """The longest scene that shows somebody, or the longest of all."""
+
+    def shows_somebody(scene: tuple[int, int]) -> bool:
+        glances = first_look.within(*scene)
+        person = leading_person(glances, box)
+        return person is not None and len(person.seen) >= least * len(glances)
+
+    return max(scenes, key=lambda scene: (shows_somebody(scene), scene[1] - scene[0], -scene[0]))
+
+
+def _prepare_piece(
+    piece: Piece,
+    film: Film,
+    clip: SourceClip,
+    settings: PreparationSettings,
+    landmarker: FaceLandmarker,
+    first_look: Survey,
+    stretch: tuple[int, int],
+) -> None:
+    gates, fps = settings.gates, settings.fps
+    glances = first_look.within(*stretch)
+    if glances:
+        piece.thumbnail = glances[len(glances) // 2].thumbnail
+    gates.check_length(stretch[1] - stretch[0], fps)
+    person = _person(piece, clip, gates, first_look, glances)
+    landmarks = np.stack([face.landmarks for _, face in person.seen])
+    crop = clip_crop(landmarks, first_look.width, first_look.height, settings.margin)
+    start = _in_square(person.seen[0][1].box, first_look, crop, settings.image_size)
+    begin = clip.begin + stretch[0] / fps
+    report = MediaReport()
+    frames = film.stills(fps, report, begin, begin + (stretch[1] - stretch[0]) / fps)
+    followed = _follow_the_face(frames, crop, start, settings, landmarker)
+    track, piece.thumbnail = followed.track, followed.thumbnail
+    gates.check_length(len(track), fps)
+    _check_track(piece, track, gates, fps)
+    piece.figures["sharpness"] = round(followed.sharpness, 4)
+    gates.check_sharpness(piece.figures["sharpness"])
+    audio = clip_sound(piece, film, begin, track, fps, gates)
+    if not report.whole:
+        piece.notes.append(f"damaged: {report}")
+    if gaps := int((~track.valid).sum()):
+        piece.notes.append(f"face interpolated in {gaps} of {len(track)} frames")
+    meta = ClipMeta(
+        key=clip.title,
+        identity=clip.identity,
+        split=clip.split or "train",
+        source=clip.recording,
+        fps=fps,
+        frames=len(track),
+        width=settings.image_size,
+        height=settings.image_size,
+        has_audio=audio is not None,
+        crop=(float(crop.x0), float(crop.y0), float(crop.x1), float(crop.y1)),
+        begin=round(begin, 4),
     )
-    try:
-        found = landmarker.track(glances, GLANCES_PER_SECOND)
-    except NoFaceError as error:
-        raise DroppedClipError("no face is seen in any of the frames looked at") from error
-    _check_detection(found.valid, settings.min_detection_rate / 2, "frames looked at")
-    landmarks = found.landmarks[found.valid]
-    heights = (landmarks[..., 1].max(axis=1) - landmarks[..., 1].min(axis=1)) * info.height
-    if (face_height := float(np.median(heights))) < settings.min_face_height:
-        needed = f"at least {settings.min_face_height:g} are needed"
-        raise DroppedClipError(f"the face is {face_height:.0f} pixels high (median), {needed}")
-    return clip_crop(landmarks, info.width, info.height, settings.margin)
+    piece.seconds = len(track) / fps
+    piece.sample = ClipSample(meta, followed.video, audio, track, neutral_mesh(track))
+
+
+def _person(
+    piece: Piece, clip: SourceClip, gates: Gates, first_look: Survey, glances: list[Glance]
+) -> Person:
+    """The one to follow, if the glances promise that it can be done."""
+    person = leading_person(glances, scaled_box(clip.box, first_look))
+    if person is None and clip.box is not None and any(glance.faces for glance in glances):
+        raise DroppedClipError("no face is seen inside of the box that the source gives")
+    gates.check_glances(len(person.seen) if person else 0, len(glances))
+    if person is None:
+        raise DroppedClipError("no face is seen in any of the frames looked at")
+    heights = [face.box[3] - face.box[1] for _, face in person.seen]
+    piece.figures["face_height"] = round(
+        float(np.median(heights)) * first_look.height / first_look.size[1], 1
+    )
+    gates.check_face_height(piece.figures["face_height"])
+    if person.others:
+        piece.figures["other_face"] = round(float(np.median(person.others)), 3)
+        gates.check_other_face(piece.figures["other_face"], len(person.others) / len(glances))
+    return person
+
+
+def _in_square(
+    box: tuple[float, float, float, float], first_look: Survey, crop: SquareCrop, size: int
+) -> tuple[float, float, float, float]:
+    """A box in pixels of the glances -> in pixels of the stored square."""
+    scale = first_look.width / first_look.size[0]
+    x0, y0, x1, y1 = (
+        (scale * value - origin) * size / crop.side
+        for value, origin in zip(box, (crop.x0, crop.y0) * 2, strict=True)
+    )
+    return x0, y0, x1, y1
+
+
+@dataclass(frozen=True)
+class _Followed:
+    video: bytes
+    track: FaceTrack
+    sharpness: float
+    thumbnail: bytes
 
 
 def _follow_the_face(
-    path: Path,
+    frames: Iterator[Still],
     crop: SquareCrop,
+    start: tuple[float, float, float, float],
     settings: PreparationSettings,
     landmarker: FaceLandmarker,
-    report: MediaReport,
-) -> tuple[bytes, FaceTrack]:
-    """Second pass: cut, measure and encode every frame, holding one at a time."""
+) -> _Followed:
+    """Second pass: cut, measure and encode every frame, holding one at a time (and two a second longer)."""
+    stride = max(1, round(settings.fps / SHARPNESS_PER_SECOND))
+    kept: dict[int, np.ndarray] = {}
     with ClipEncoder(settings.fps) as encoder:
 
         def squares() -> Iterator[np.ndarray]:
-            for frame in read_video(path, settings.fps, report):
-                square = crop.cut(frame, settings.image_size)
+            for index, square in enumerate(_cut(frames, crop, settings.image_size)):
+                if index % stride == 0:
+                    kept[index] = square
                 encoder.add(square)
                 yield square
 
         try:
-            track = landmarker.track(squares(), settings.fps)
+            track = landmarker.track(squares(), settings.fps, start)
         except NoFaceError as error:
             raise DroppedClipError("no face is found in the square cut out for it") from error
-    return encoder.video, track
+    seen = [sharpness(square, track.landmarks[index]) for index, square in kept.items() if track.valid[index]]
+    middle = kept[stride * ((len(track) - 1) // 2 // stride)]
+    return _Followed(encoder.video, track, float(np.median(seen)) if seen else 0.0, _thumbnail(middle))
 
 
-def _check_detection(valid: np.ndarray, least: float, of_what: str) -> None:
-    if valid.mean() < least:
-        found = f"one face is found in {100 * valid.mean():.0f} % of {len(valid)} {of_what}"
-        raise DroppedClipError(f"{found}, at least {100 * least:.0f} % are needed")
+def _cut(frames: Iterator[Still], crop: SquareCrop, size: int) -> Iterator[np.ndarray]:
+    """The square of each frame, cut once however often the frame is shown."""
+    for still, times in groupby(frames):
+        square = crop.cut(still.pixels(), size)
+        for _ in times:
+            yield square
 
 
-def _sound(path: Path, info: VideoInfo, frames: int, fps: float) -> tuple[np.ndarray | None, list[str]]:
-    """The waveform, exactly as long as the picture; None with a note where there is none to speak of."""
-    length = round(frames / fps * SAMPLE_RATE)
-    try:
-        audio = read_audio(path, info.start)[:length]
-    except NoAudioError:
-        return None, []
-    except MediaError as error:
-        return None, [f"sound left out: {error}"]
-    if not len(audio) or np.abs(audio).max() < SILENCE:
-        return None, ["sound left out: it is silent"]
-    notes = []
-    if (lacking := length - len(audio)) > LONGEST_SILENT_END * SAMPLE_RATE:
-        notes.append(f"sound continued with {lacking / SAMPLE_RATE:.1f} s of silence")
-    return np.pad(audio, (0, lacking)), notes
+def _thumbnail(square: np.ndarray) -> bytes:
+    small = cv2.resize(square, (128, 128), interpolation=cv2.INTER_AREA)
+    quality = (cv2.IMWRITE_JPEG_QUALITY, 85)
+    return cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), quality)[1].tobytes()
+
+
+def _check_track(piece: Piece, track: FaceTrack, gates: Gates, fps: float) -> None:
+    piece.figures["detection_rate"] = round(float(track.valid.mean()), 4)
+    gates.check_detection(track.valid, fps)
+    angles = euler_from_matrix(track.pose_matrix[track.valid, :3, :3])
+    for name, values in zip(("pitch", "yaw", "roll"), np.median(angles, axis=0), strict=True):
+        piece.figures[name] = round(float(values), 1)
+    piece.figures["widest_yaw"] = round(float(np.percentile(np.abs(angles[:, 1]), 95)), 1)
+    gates.check_yaw(piece.figures["widest_yaw"])

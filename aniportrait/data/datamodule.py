@@ -1,20 +1,25 @@
-"""LightningDataModules over a folder of shards: speech with meshes, and frames with portraits."""
+"""LightningDataModules over shards, one data set or several: speech with meshes, and frames with portraits."""
 
+import hashlib
 import logging
 import multiprocessing
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from aniportrait.data.shards import INDEX, ShardEntry, ShardIndex
-from aniportrait.data.stream import EvaluationList, TrainingStream, Windows
-from aniportrait.data.windows import PortraitWindows, SpeechWindows
+from aniportrait.data.mixture import weights_of
+from aniportrait.data.order import SampleOrder
+from aniportrait.data.shards import ShardEntry, ShardIndex
+from aniportrait.data.stream import EvaluationList, TrainingStream, Windows, one_thread
+from aniportrait.data.transport import INDEX, Location, is_local
 
 log = logging.getLogger(__name__)
 
@@ -31,20 +36,21 @@ class DataSetBuilder(Protocol):
 
 
 class ShardData(LightningDataModule):
-    """What both kinds of data share: the folder, the splits, the order and where in it the training stands.
+    """What both kinds of data share: the data sets, the splits, the order and where in it the training stands.
 
     Args:
-        folder: shards with their index.
+        folder: where shards and their index lie (see `transport`), or several such data sets, each a mapping with
+            `folder` and `weight`: its share of the training items.
         batch_size: items of a batch, on each rank.
         num_workers: loading processes; 0 loads in the training process.
         seed: of the training order and of every window drawn.
         build: writes the data set if the folder has no index.
-        max_bad: unreadable clips, in each process, beyond which training stops.
+        max_bad: unreadable clips, on each rank, beyond which training or evaluation stops.
     """
 
     def __init__(
         self,
-        folder: str | Path,
+        folder: Location | Sequence[Mapping[str, Any]],
         batch_size: int,
         num_workers: int,
         seed: int,
@@ -60,24 +66,28 @@ class ShardData(LightningDataModule):
         ):
             if value < least:
                 raise ValueError(f"{name} ({value}) must be at least {least}")
-        self.folder, self.batch_size, self.num_workers, self.seed = (
-            Path(folder),
-            batch_size,
-            num_workers,
-            seed,
-        )
+        self.weights = weights_of(folder)
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.build, self.max_bad = build, max_bad
-        self._index: ShardIndex | None = None
-        self._entries: dict[str, tuple[ShardEntry, ...]] = {}
+        self._indexes: list[ShardIndex] = []
+        self._entries: dict[str, list[ShardEntry]] = {}
         self._start = 0  # position of the training order at which this process began
         self._used = 0  # batches this process has trained on since
 
     @property
-    def index(self) -> ShardIndex:
-        """What the folder holds."""
-        if self._index is None:
-            self._index = ShardIndex.load(self.folder)
-        return self._index
+    def indexes(self) -> list[ShardIndex]:
+        """What each data set holds."""
+        if not self._indexes:
+            self._indexes = [ShardIndex.load(folder) for folder in self.weights]
+        return self._indexes
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of every clip."""
+        rates = {index.fps for index in self.indexes}
+        if len(rates) > 1:
+            raise ValueError(f"data sets of {sorted(rates)} fps cannot be mixed: prepare them with one fps")
+        return rates.pop()
 
     @property
     def position(self) -> int:
@@ -90,15 +100,16 @@ class ShardData(LightningDataModule):
         return tuple(sorted({entry.identity for entry in self._split("train")}))
 
     def prepare_data(self) -> None:
-        if (self.folder / INDEX).is_file():
-            return
-        if self.build is None:
-            raise FileNotFoundError(
-                f"{self.folder} holds no {INDEX}: data.folder must point to shards; write them with: "
-                f"python prepare.py source=folder source.path=DIR out={self.folder}"
-            )
-        log.info("writing the data set into %s", self.folder)
-        self.build.write(self.folder)
+        for folder in self.weights:
+            if not is_local(folder) or (Path(folder) / INDEX).is_file():
+                continue
+            if self.build is None:
+                raise FileNotFoundError(
+                    f"{folder} holds no {INDEX}: data.folder must point to shards; write them with: "
+                    f"python prepare.py source=folder source.path=DIR out={folder}"
+                )
+            log.info("writing the data set into %s", folder)
+            self.build.write(Path(folder))
 
     def setup(self, stage: str | None = None) -> None:
         if not self._entries:
@@ -111,8 +122,8 @@ class ShardData(LightningDataModule):
         stream = TrainingStream(
             self._windows(),
             entries,
+            self._order(),
             self.batch_size,
-            self.seed,
             self._start,
             self._rank,
             self._world_size,
@@ -140,10 +151,14 @@ class ShardData(LightningDataModule):
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        return {"position": self.position}
+        return {"position": self.position, "order": self._order_digest()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._start, self._used = int(state_dict["position"]), 0
+        if state_dict.get("order", self._order_digest()) != self._order_digest():
+            log.warning(
+                "data, weights or seed are not those of the checkpoint: the order of samples is another"
+            )
 
     @abstractmethod
     def _windows(self) -> Windows:
@@ -157,21 +172,37 @@ class ShardData(LightningDataModule):
     def _unsuited(self) -> str:
         """Why the others cannot: ends the sentence "N of M clips ..."."""
 
-    def _usable(self, split: str) -> tuple[ShardEntry, ...]:
-        entries = self.index.of_split(split)
-        usable = tuple(entry for entry in entries if self._suits(entry))
-        if len(usable) < len(entries):
-            left_out = len(entries) - len(usable)
-            log.warning(
-                "%s: %d of %d %s clips %s", self.folder, left_out, len(entries), split, self._unsuited()
-            )
-        return usable
+    def _usable(self, split: str) -> list[ShardEntry]:
+        """The clips that suit, data set by data set; identities of several sets are kept apart."""
+        entries: list[ShardEntry] = []
+        for number, index in enumerate(self.indexes):
+            of_split = index.of_split(split)
+            usable = [entry for entry in of_split if self._suits(entry)]
+            if len(usable) < len(of_split):
+                counts = len(of_split) - len(usable), len(of_split)
+                log.warning("%s: %d of %d %s clips %s", index.folder, *counts, split, self._unsuited())
+            if len(self.indexes) > 1:
+                usable = [replace(entry, identity=f"{number}/{entry.identity}") for entry in usable]
+            entries += usable
+        return entries
 
     def _split(self, split: str) -> Sequence[ShardEntry]:
         self.setup()
-        if split == "train" and not self._entries[split]:
-            raise ValueError(f"{self.folder} holds no clip to train on")
+        if split == "train":
+            for folder in self.weights:
+                if not any(entry.folder == folder for entry in self._entries[split]):
+                    raise ValueError(f"{folder} holds no clip to train on")
         return self._entries[split]
+
+    def _order(self) -> SampleOrder:
+        entries = self._split("train")
+        sizes = [sum(entry.folder == folder for entry in entries) for folder in self.weights]
+        return SampleOrder(sizes, list(self.weights.values()), self.seed)
+
+    def _order_digest(self) -> str:
+        """Changes with whatever decides which sample stands at a position."""
+        decisive = [self.seed, *self.weights.values(), *(index.digest for index in self.indexes)]
+        return hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
 
     def _loader(self, dataset: Any, persistent: bool) -> DataLoader:
         workers = self.num_workers
@@ -181,6 +212,8 @@ class ShardData(LightningDataModule):
             num_workers=workers,
             persistent_workers=persistent and workers > 0,
             multiprocessing_context=_fresh_processes() if workers else None,
+            worker_init_fn=one_thread if workers else None,
+            pin_memory=torch.cuda.is_available(),
         )
 
     @property
@@ -197,114 +230,7 @@ def _fresh_processes() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["aniportrait.data.stream", "aniportrait.data.windows"])
+    context.set_forkserver_preload(
+        ["aniportrait.data.stream", "aniportrait.data.speech_windows", "aniportrait.data.portrait_windows"]
+    )
     return context
-
-
-class SpeechData(ShardData):
-    """Batches of SpeechBatch: windows of speech with the meshes and head poses that go with it.
-
-    Clips without sound are left out, and said to be.
-
-    Args:
-        folder, batch_size, num_workers, seed, build, max_bad: see ShardData.
-        window_frames: frames of a window; shorter clips are padded and the padding marked as not valid.
-        cache_bytes: how much decoded sound and mesh each process keeps in memory.
-        start_step: training windows begin at multiples of it, frames.
-    """
-
-    def __init__(
-        self,
-        folder: str | Path,
-        batch_size: int = 8,
-        num_workers: int = 0,
-        seed: int = 0,
-        window_frames: int = 64,
-        build: DataSetBuilder | None = None,
-        max_bad: int = 10,
-        cache_bytes: int = 2 * GIB,
-        start_step: int = 1,
-    ):
-        super().__init__(folder, batch_size, num_workers, seed, build, max_bad)
-        if window_frames < 1 or start_step < 1:
-            raise ValueError(
-                f"window_frames ({window_frames}) and start_step ({start_step}) must be at least 1"
-            )
-        self.window_frames, self.cache_bytes, self.start_step = window_frames, cache_bytes, start_step
-
-    def _windows(self) -> SpeechWindows:
-        return SpeechWindows(
-            self.folder,
-            self.index.fps,
-            self.window_frames,
-            self.identities,
-            self.cache_bytes,
-            self.start_step,
-        )
-
-    def _suits(self, entry: ShardEntry) -> bool:
-        return entry.has_audio
-
-    def _unsuited(self) -> str:
-        return "have no sound and are left out"
-
-
-class PortraitData(ShardData):
-    """Batches of PortraitBatch: frames with their landmarks drawn, and a portrait of the same person.
-
-    Args:
-        folder, batch_size, num_workers, seed, build, max_bad: see ShardData.
-        image_size: side of the pictures, pixels.
-        frames: frames of an item: 1 for stage 1, the motion window for stage 2; shorter clips are left out.
-        strides: steps between frames to choose from, with equal chance.
-        min_reference_gap: frames between the portrait and every frame of the item, if the clip is long enough.
-        cache_bytes: how much video and landmarks each process keeps in memory.
-        keep_decoded: keep pictures decoded and resized, landmarks drawn, rather than compressed video.
-        colour_change: 0 to 1, how much the colours of training items are changed, frames and portrait alike.
-    """
-
-    def __init__(
-        self,
-        folder: str | Path,
-        batch_size: int = 4,
-        num_workers: int = 0,
-        seed: int = 0,
-        image_size: int = 256,
-        frames: int = 1,
-        strides: Sequence[int] = (1,),
-        min_reference_gap: int = 8,
-        build: DataSetBuilder | None = None,
-        max_bad: int = 10,
-        cache_bytes: int = GIB // 2,
-        keep_decoded: bool = False,
-        colour_change: float = 0.0,
-    ):
-        super().__init__(folder, batch_size, num_workers, seed, build, max_bad)
-        if frames < 1 or not strides or min(strides) < 1 or min_reference_gap < 0 or image_size < 8:
-            raise ValueError(
-                f"frames ({frames}) and every stride ({list(strides)}) must be at least 1, min_reference_gap "
-                f"({min_reference_gap}) not negative, image_size ({image_size}) at least 8"
-            )
-        self.image_size, self.frames, self.strides = image_size, frames, tuple(int(step) for step in strides)
-        self.min_reference_gap, self.cache_bytes = min_reference_gap, cache_bytes
-        if not 0 <= colour_change <= 1:
-            raise ValueError(f"colour_change ({colour_change}) must be from 0 to 1")
-        self.keep_decoded, self.colour_change = keep_decoded, colour_change
-
-    def _windows(self) -> PortraitWindows:
-        return PortraitWindows(
-            self.folder,
-            self.image_size,
-            self.frames,
-            self.strides,
-            self.min_reference_gap,
-            self.cache_bytes,
-            self.keep_decoded,
-            self.colour_change,
-        )
-
-    def _suits(self, entry: ShardEntry) -> bool:
-        return entry.frames >= self.frames
-
-    def _unsuited(self) -> str:
-        return f"are shorter than {self.frames} frames and are left out"

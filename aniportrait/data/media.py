@@ -1,15 +1,19 @@
 """Video files in and out through PyAV: upright frames at a constant rate, and mp4s with sound."""
 
+import math
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import Protocol
 
 import av
 import numpy as np
 from av.error import EOFError as EndOfFile
 
 from aniportrait.data.clip_codec import FilmWriter, decode_frames, encode_clip
+from aniportrait.data.constant_rate import MediaReport, at_constant_rate
 from aniportrait.data.sound import (
     MediaError,
     NoAudioError,
@@ -25,19 +29,30 @@ __all__ = [
     "MediaError",
     "MediaReport",
     "NoAudioError",
+    "Still",
     "VideoInfo",
+    "at_constant_rate",
     "decode_flac",
     "decode_frames",
     "encode_clip",
     "encode_flac",
     "probe",
     "read_audio",
+    "read_stills",
     "read_video",
     "write_video",
 ]
 
-LONGEST_HOLD = 10.0
-"""Seconds one frame may stand; a longer gap between timestamps is damage, not a slow film."""
+SEEK_MARGIN = 1.0
+"""Seconds before a section at which decoding begins: indices of damaged files are not exact."""
+
+
+class Still(Protocol):
+    """One frame of a film that is not converted to pixels before somebody looks."""
+
+    def pixels(self, longest_side: int | None = None) -> np.ndarray:
+        """(h, w, 3) uint8 RGB, upright; shrunk, never enlarged, to `longest_side` if that is given."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -58,30 +73,6 @@ class VideoInfo:
     duration: float
     start: float
     has_audio: bool
-
-
-@dataclass
-class MediaReport:
-    """What went wrong while a file was read: filled in by `read_video`, complete when its frames are used up.
-
-    Args:
-        decoded: source frames that could be decoded.
-        damaged: packets or frames that could not.
-        missing: frames the file announces and does not hold.
-    """
-
-    decoded: int = 0
-    damaged: int = 0
-    missing: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        parts = [f"{self.decoded} frames decoded", f"{self.damaged} damaged", f"{self.missing} missing"]
-        return ", ".join(parts + self.notes)
-
-    @property
-    def whole(self) -> bool:
-        return not (self.damaged or self.missing or self.notes)
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -115,11 +106,31 @@ def read_video(
         fps: frames per second of the result; None keeps every source frame.
         report: filled in while the frames are read.
     """
+    return _pictures(read_stills(path, fps, report))
+
+
+def read_stills(
+    path: str | Path,
+    fps: float | None = 25.0,
+    report: MediaReport | None = None,
+    begin: float = 0.0,
+    end: float = math.inf,
+) -> Iterator[Still]:
+    """The frames of `read_video`, or those of a section of it, not yet converted to pixels.
+
+    A frame that is shown longer than 1 / fps comes several times, as the same object.
+
+    Args:
+        path, fps, report: see `read_video`.
+        begin, end: seconds after the film's first frame; frame k is the one nearest to begin + k / fps.
+    """
     if fps is not None and not fps > 0:
         raise ValueError(f"fps ({fps}) must be positive")
+    if not 0 <= begin < end:
+        raise ValueError(f"section {begin:g} to {end:g} s must begin at 0 or later and end after its begin")
     with opened(path) as container:
         _video_stream(container, path)  # so that a bad file fails here and not at the first frame
-    return _constant_rate(path, fps, report if report is not None else MediaReport())
+    return _section(path, fps, report if report is not None else MediaReport(), begin, end)
 
 
 def write_video(
@@ -173,8 +184,10 @@ def _first_frame(container, stream: av.VideoStream, path: str | Path) -> av.Vide
     raise MediaError(f"{path}: not one frame can be decoded")
 
 
-def _good_frames(container, stream: av.VideoStream, report: MediaReport) -> Iterator[av.VideoFrame]:
-    """Every frame that decodes, in order of time, counting the others."""
+def _good_frames(
+    container, stream: av.VideoStream, report: MediaReport, whole: bool = True
+) -> Iterator[av.VideoFrame]:
+    """Every frame that decodes, in order of time, counting the others; of a `whole` film also the missing."""
     packets = container.demux(stream)
     while True:
         try:
@@ -195,6 +208,8 @@ def _good_frames(container, stream: av.VideoStream, report: MediaReport) -> Iter
                 continue
             report.decoded += 1
             yield frame
+    if not whole:
+        return
     missing = _declared_frames(stream) - report.decoded - report.damaged
     if missing > max(2, 0.02 * report.decoded):  # rounding of the rate is no loss
         report.missing = missing
@@ -207,38 +222,66 @@ def _declared_frames(stream: av.VideoStream) -> int:
     return round(stream.duration * stream.time_base * stream.average_rate)
 
 
-def _constant_rate(path: str | Path, fps: float | None, report: MediaReport) -> Iterator[np.ndarray]:
+def _section(
+    path: str | Path, fps: float | None, report: MediaReport, begin: float, end: float
+) -> Iterator[Still]:
     with opened(path) as container:
         stream = _video_stream(container, path)
         step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
-        held, held_time, start, emitted = None, 0.0, 0.0, 0
-        lasts = step  # how long the held frame is shown, should it be the last
+        times = _timed(_from(container, stream, path, report, begin), stream, step)
+        if fps is not None:
+            times = at_constant_rate(times, fps, step, report, begin, end)
+        else:
+            times = (still for time, still in times if begin <= time < end)
+        yield from times
+    if not report.decoded:
+        where = f" after {begin:g} s" if begin else ""
+        raise MediaError(f"{path}: not one frame can be decoded{where}")
+
+
+def _from(
+    container, stream: av.VideoStream, path: str | Path, report: MediaReport, begin: float
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    """(start of the film, frame) for every good frame from about `begin` on."""
+    if begin <= SEEK_MARGIN:
+        start = None
         for frame in _good_frames(container, stream, report):
-            if fps is None:
-                yield _upright(stream, frame)
-                continue
-            time = frame.time if frame.time is not None else held_time + step
-            if held is None:
-                held, held_time, start = frame, time, time
-                continue
-            if time - held_time > LONGEST_HOLD:
-                report.notes.append(f"cut at {held_time - start:.2f} s: the next frame comes {time:.0f} s on")
-                break
-            turn = (held_time + time) / 2 - start  # until here the held frame is the nearer one
-            picture = None
-            while emitted / fps < turn:
-                picture = _upright(stream, held) if picture is None else picture
-                yield picture
-                emitted += 1
-            lasts = min(step, time - held_time) if time > held_time else lasts
-            held, held_time = frame, max(time, held_time)
-        if not report.decoded:
-            raise MediaError(f"{path}: not one frame can be decoded")
-        if held is not None and fps is not None:
-            total = max(1, round((held_time - start + lasts) * fps))
-            picture = _upright(stream, held)
-            for _ in range(emitted, total):
-                yield picture
+            start = (frame.time or 0.0) if start is None else start
+            yield start, frame
+        return
+    start = _first_frame(container, stream, path).time or 0.0
+    container.seek(
+        round((start + begin - SEEK_MARGIN) / float(stream.time_base or 1)), stream=stream, backward=True
+    )
+    stream.codec_context.flush_buffers()
+    for frame in _good_frames(container, stream, report, whole=False):
+        yield start, frame
+
+
+def _timed(
+    frames: Iterator[tuple[float, av.VideoFrame]], stream: av.VideoStream, step: float
+) -> Iterator[tuple[float, Still]]:
+    """Frames with their seconds after the start; one without a timestamp follows the frame before it."""
+    time = -step
+    for start, frame in frames:
+        time = frame.time - start if frame.time is not None else time + step
+        yield time, _DecodedStill(stream, frame)
+
+
+class _DecodedStill:
+    def __init__(self, stream: av.VideoStream, frame: av.VideoFrame):
+        self._stream, self._frame = stream, frame
+
+    def pixels(self, longest_side: int | None = None) -> np.ndarray:
+        return _upright(self._stream, self._frame, longest_side)
+
+
+def _pictures(stills: Iterator[Still]) -> Iterator[np.ndarray]:
+    """Each still converted once, however often it is shown."""
+    for still, times in groupby(stills):
+        picture = still.pixels()
+        for _ in times:
+            yield picture
 
 
 def _display_size(stream: av.VideoStream, frame: av.VideoFrame) -> tuple[int, int]:
@@ -249,8 +292,12 @@ def _display_size(stream: av.VideoStream, frame: av.VideoFrame) -> tuple[int, in
     return max(1, round(frame.width * ratio)), frame.height
 
 
-def _upright(stream: av.VideoStream, frame: av.VideoFrame) -> np.ndarray:
+def _upright(stream: av.VideoStream, frame: av.VideoFrame, longest_side: int | None) -> np.ndarray:
     width, height = _display_size(stream, frame)
-    picture = frame.to_ndarray(format="rgb24", width=width, height=height)
+    if longest_side is not None and (scale := longest_side / max(width, height)) < 1:
+        width, height = max(1, round(width * scale)), max(1, round(height * scale))
+        picture = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
+    else:
+        picture = frame.to_ndarray(format="rgb24", width=width, height=height)
     turns = round(frame.rotation / 90) % 4  # counterclockwise
     return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture

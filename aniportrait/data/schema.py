@@ -15,6 +15,8 @@ VIDEO = "mp4"
 AUDIO = "flac"
 ARRAYS = "npz"
 META = "json"
+LATENTS = "latents"
+EMBEDS = "image_embeds"
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,13 @@ class ClipMeta:
         key: unique within a data set, no dots.
         identity: the person; splits never share one.
         split: "train", "val" or "test".
-        source: the file or id the clip came from.
+        source: the file or id of the recording the clip came from.
         fps: frames per second of the stored video.
         frames: number of stored frames.
         width, height: of the stored video, pixels.
         has_audio: whether a flac is stored.
         crop: x0, y0, x1, y1 of the square in the source's pixels.
+        begin: where in the source's file the clip begins, seconds.
     """
 
     key: str
@@ -43,6 +46,7 @@ class ClipMeta:
     height: int
     has_audio: bool
     crop: tuple[float, float, float, float]
+    begin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,14 @@ class SpeechBatch(NamedTuple):
 class PortraitBatch(NamedTuple):
     """Frames to be denoised, with their drawn landmarks and a portrait of the same person.
 
-    Shapes: frames (b, f, 3, h, w) in [-1, 1]; pose_image as frames; reference_image (b, 3, h, w) in [-1, 1];
-    reference_pose_image as reference_image; face_box (b, f, 4) x0, y0, x1, y1 in [0, 1] around the 478
-    landmarks;
-    keys: clip keys.
+    Pixels leave the loader as uint8 and reach the training as float in [-1, 1]: PortraitData turns them on the
+    device.
+
+    Shapes: frames (b, f, 3, h, w); pose_image as frames; reference_image (b, 3, h, w); reference_pose_image as
+    reference_image; face_box (b, f, 4) x0, y0, x1, y1 in [0, 1] around the 478 landmarks; keys: clip keys; counted
+    (b,) bool, False for items that only fill a batch up. Where they were precomputed, float16: latents
+    (b, f, c, h/8, w/8), reference_latents (b, c, h/8, w/8), image_embeds (b, 1, d); the frames and portraits of
+    training batches then have no pixels (h = w = 0).
     """
 
     frames: Tensor
@@ -102,3 +110,21 @@ class PortraitBatch(NamedTuple):
     reference_pose_image: Tensor
     face_box: Tensor
     keys: list[str]
+    counted: Tensor
+    latents: Tensor | None = None
+    reference_latents: Tensor | None = None
+    image_embeds: Tensor | None = None
+
+    def only_counted(self) -> "PortraitBatch":
+        """Without the items that only fill it up."""
+        if bool(self.counted.all()):
+            return self
+        keys = [key for key, counted in zip(self.keys, self.counted.tolist(), strict=True) if counted]
+        kept = {
+            name: field[self.counted] for name, field in self._asdict().items() if isinstance(field, Tensor)
+        }
+        return self._replace(**kept, keys=keys)
+
+    def first(self, count: int) -> "PortraitBatch":
+        """The first `count` items."""
+        return self._make(None if field is None else field[:count] for field in self)

@@ -5,28 +5,23 @@ A sample `key` has four members: `key.mp4` (picture), `key.flac` (sound, if any)
 neutral mesh), `key.json` (ClipMeta). `index.json` is written last: a folder without one is not a data set.
 """
 
-import dataclasses
-import io
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from webdataset.writer import TarWriter
 
 from aniportrait.data.media import MediaError
-from aniportrait.data.schema import ARRAYS, AUDIO, META, VIDEO, ClipMeta, ClipSample
-from aniportrait.data.sound import decode_flac, encode_flac
-from aniportrait.face.track import FaceTrack
+from aniportrait.data.sample_codec import decode_sample, encode_sample
+from aniportrait.data.schema import ClipMeta, ClipSample
+from aniportrait.data.transport import INDEX, Location, transport_of
 
-INDEX = "index.json"
 FORMAT = 1
 BLOCK = 512
-TRACK_ARRAYS = tuple(field.name for field in dataclasses.fields(FaceTrack))
-NEUTRAL, EXPECTED = "neutral_vertices", "expected_vertices"
 
 
 class ShardError(ValueError):
@@ -41,6 +36,7 @@ class ShardEntry:
         key, identity, split, source, frames, has_audio: as in ClipMeta.
         shard: file name of the tar.
         members: extension -> (offset, size) in bytes of the member's data in the tar.
+        folder: where the data set lies.
     """
 
     key: str
@@ -51,6 +47,7 @@ class ShardEntry:
     has_audio: bool
     shard: str
     members: dict[str, tuple[int, int]]
+    folder: Location = ""
 
 
 @dataclass(frozen=True)
@@ -62,27 +59,34 @@ class ShardIndex:
         fps: frames per second of every sample.
         image_size: side of every (square) picture, pixels.
         fingerprint: of what the data set was made from.
+        digest: of the index itself: other samples, other bytes or another order give another one.
     """
 
-    folder: Path
+    folder: Location
     fps: float
     image_size: int
     samples: tuple[ShardEntry, ...]
     fingerprint: str = ""
+    digest: str = ""
 
     @staticmethod
-    def load(folder: str | Path) -> "ShardIndex":
-        path = Path(folder) / INDEX
-        if not path.is_file():
-            raise FileNotFoundError(f"{folder} holds no {INDEX}: it is not a folder of finished shards")
+    def load(folder: Location) -> "ShardIndex":
+        path = f"{folder}/{INDEX}"
         try:
-            content = json.loads(path.read_text())
+            data = transport_of(folder).read(INDEX)
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(
+                f"{folder} holds no {INDEX}: it is not a folder of finished shards"
+            ) from None
+        try:
+            content = json.loads(data)
             if content["format"] != FORMAT:
                 raise ShardError(f"{path} has format {content['format']}, this version reads format {FORMAT}")
-            entries = tuple(_entry(item) for item in content["samples"])
+            entries = tuple(_entry(item, folder) for item in content["samples"])
             fps, image_size = float(content["fps"]), int(content["image_size"])
-            return ShardIndex(Path(folder), fps, image_size, entries, content.get("fingerprint", ""))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            digest = hashlib.sha256(data).hexdigest()
+            return ShardIndex(folder, fps, image_size, entries, content.get("fingerprint", ""), digest)
+        except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
             raise ShardError(f"{path} is not an index of shards: {type(error).__name__} {error}") from error
 
     def of_split(self, split: str) -> tuple[ShardEntry, ...]:
@@ -218,63 +222,18 @@ def write_shards(
     return ShardIndex.load(folder)
 
 
-def encode_sample(sample: ClipSample) -> dict[str, bytes]:
-    """The members of a sample, extension -> bytes."""
-    meta, frames = sample.meta, sample.meta.frames
-    if len(sample.track) != frames:
-        raise ValueError(f"sample {meta.key} has {frames} frames and a face track of {len(sample.track)}")
-    if meta.has_audio != (sample.audio is not None):
-        raise ValueError(f"sample {meta.key}: has_audio is {meta.has_audio}, which its audio contradicts")
-    arrays = {name: getattr(sample.track, name) for name in TRACK_ARRAYS}
-    arrays[NEUTRAL] = sample.neutral_vertices
-    if sample.expected_vertices is not None:
-        arrays[EXPECTED] = sample.expected_vertices
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{name: _storable(array) for name, array in arrays.items()})
-    described = json.dumps(dataclasses.asdict(meta), sort_keys=True).encode()
-    members = {VIDEO: sample.video, ARRAYS: buffer.getvalue(), META: described}
-    if sample.audio is not None:
-        members[AUDIO] = encode_flac(sample.audio)
-    return members
-
-
-def decode_sample(members: dict[str, bytes]) -> ClipSample:
-    """The inverse of `encode_sample`."""
-    meta = decode_meta(members[META])
-    arrays = decode_arrays(members[ARRAYS])
-    audio = decode_flac(members[AUDIO]) if AUDIO in members else None
-    track = FaceTrack(**{name: arrays[name] for name in TRACK_ARRAYS})
-    return ClipSample(meta, members[VIDEO], audio, track, arrays[NEUTRAL], arrays.get(EXPECTED))
-
-
-def decode_meta(data: bytes) -> ClipMeta:
-    """The json member; entries of later versions are passed over."""
-    known = {field.name for field in dataclasses.fields(ClipMeta)}
-    values: dict[str, Any] = {name: value for name, value in json.loads(data).items() if name in known}
-    values["crop"] = tuple(values["crop"])
-    return ClipMeta(**values)
-
-
-def decode_arrays(data: bytes, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Arrays of the npz member: those named (and present), or all."""
-    with np.load(io.BytesIO(data)) as stored:
-        return {name: stored[name] for name in stored.files if names is None or name in names}
-
-
-def read_member(folder: str | Path, entry: ShardEntry, extension: str) -> bytes:
-    """Bytes of one member, without reading the rest of the shard."""
+def read_member(folder: Location, entry: ShardEntry, extension: str) -> bytes:
+    """Bytes of one member, without reading the rest of the shard where the transport allows."""
     if extension not in entry.members:
         raise ShardError(f"sample {entry.key} has no {extension}")
     offset, size = entry.members[extension]
-    path = Path(folder) / entry.shard
-    with path.open("rb", buffering=0) as stream:
-        data = os.pread(stream.fileno(), size, offset)
+    data = transport_of(folder).read(entry.shard, offset, size)
     if len(data) != size:
-        raise ShardError(f"{path} ends before the {extension} of sample {entry.key}")
+        raise ShardError(f"{folder}/{entry.shard} ends before the {extension} of sample {entry.key}")
     return data
 
 
-def read_sample(folder: str | Path, entry: ShardEntry) -> ClipSample:
+def read_sample(folder: Location, entry: ShardEntry) -> ClipSample:
     """One whole sample by its byte offsets."""
     members = {extension: read_member(folder, entry, extension) for extension in entry.members}
     try:
@@ -295,12 +254,10 @@ def write_text_atomically(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def _storable(array: np.ndarray) -> np.ndarray:
-    array = np.asarray(array)
-    return array.astype(np.bool_ if array.dtype == np.bool_ else np.float32, copy=False)
-
-
-def _entry(item: dict) -> ShardEntry:
+def _entry(item: dict, folder: Location) -> ShardEntry:
     members = {extension: (int(place[0]), int(place[1])) for extension, place in item["members"].items()}
     names = ("key", "identity", "split", "source", "frames", "has_audio", "shard")
-    return ShardEntry(**{name: item[name] for name in names}, members=members)
+    # An index may come from anyone, and the name becomes part of a path or of a command.
+    if not re.fullmatch(r"\w[\w.-]*", item["shard"]):
+        raise ShardError(f"{folder}/{INDEX} names a shard {item['shard']!r}, which is no plain file name")
+    return ShardEntry(**{name: item[name] for name in names}, members=members, folder=folder)

@@ -1,8 +1,7 @@
-"""Where clips come from: a list of files with the person each shows and the split each belongs to."""
+"""Where clips come from: what a source lists, and the split each clip belongs to."""
 
-import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -16,115 +15,150 @@ class SourceError(ValueError):
 
 
 @dataclass(frozen=True)
+class FaceBox:
+    """Where the face is, in pixels of a picture of the stated size.
+
+    Args:
+        x0, y0, x1, y1: left, top, right, bottom.
+        height: of the picture in which the box was drawn; 1.0 for boxes in shares of the picture.
+        width: likewise; None where only the height is known: both axes are scaled alike.
+    """
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    height: float
+    width: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.x0 < self.x1 and self.y0 < self.y1):
+            raise ValueError(f"box {self.x0:g} {self.y0:g} {self.x1:g} {self.y1:g} must span some area")
+        if self.height <= 0 or (self.width is not None and self.width <= 0):
+            raise ValueError(f"a box's picture must have a size, not {self.width} x {self.height}")
+
+    def in_picture(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The same box in pixels of a picture of another size."""
+        down = height / self.height
+        across = down if self.width is None else width / self.width
+        return self.x0 * across, self.y0 * down, self.x1 * across, self.y1 * down
+
+
+@dataclass(frozen=True)
 class SourceClip:
     """One clip to prepare.
 
     Args:
-        path: the video file.
+        path: the video file or the folder of frames; one that does not exist is reported as missing.
         identity: the person it shows.
         split: "train", "val" or "test"; None lets `with_splits` choose.
+        name: what the clip is called; the file's stem when left out.
+        video: the recording it is cut from; clips of one recording share a split. The file when left out.
+        begin, end: seconds of the file; None is its end.
+        box: where the face is, if the source says so.
+        frame_rate: of a folder of frames.
     """
 
     path: Path
     identity: str
     split: str | None = None
+    name: str | None = None
+    video: str | None = None
+    begin: float = 0.0
+    end: float | None = None
+    box: FaceBox | None = None
+    frame_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.begin < 0 or (self.end is not None and self.end <= self.begin):
+            raise ValueError(f"clip {self.title}: {self.begin:g} to {self.end} s is no section of a film")
+
+    @property
+    def title(self) -> str:
+        return self.name or self.path.stem
+
+    @property
+    def recording(self) -> str:
+        return self.video or self.path.name
 
 
 class Source(Protocol):
-    """Lists clips; FolderSource is one."""
+    """Lists clips, each with its split."""
 
     def clips(self) -> list[SourceClip]: ...
 
 
-class FolderSource:
-    """Every video file of a folder (not of the folders in it), in the order of their names.
-
-    Args:
-        path: the folder.
-        table: a CSV with the column file and, as far as known, identity and split; only its files are taken.
-            Without a table every file is an identity.
-    """
-
-    def __init__(self, path: str | Path, table: str | Path | None = None):
-        self.path = Path(path)
-        self.table = Path(table) if table else None
-
-    def clips(self) -> list[SourceClip]:
-        if not self.path.exists():
-            raise FileNotFoundError(f"folder {self.path} does not exist")
-        if not self.path.is_dir():
-            raise SourceError(f"{self.path} is not a folder")
-        if self.table:
-            return with_splits(self._listed(self.table))
-        files = sorted(file for file in self.path.iterdir() if _is_video(file))
-        if not files:
-            raise SourceError(f"folder {self.path} holds no video ({', '.join(VIDEO_SUFFIXES)})")
-        return with_splits([SourceClip(file, file.name) for file in files])
-
-    def _listed(self, table: Path) -> list[SourceClip]:
-        rows = _rows(table)
-        clips = [self._row(table, number, row) for number, row in enumerate(rows, start=2)]
-        if missing := [clip.path.name for clip in clips if not clip.path.is_file()]:
-            named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            raise FileNotFoundError(
-                f"{table} names {len(missing)} files that {self.path} does not hold: {named}"
-            )
-        files = [clip.path for clip in clips]
-        if twice := sorted({file.name for file in files if files.count(file) > 1}):
-            raise SourceError(f"{table} names {', '.join(twice[:5])} more than once")
-        return clips
-
-    def _row(self, table: Path, number: int, row: dict[str, str]) -> SourceClip:
-        file, split = row["file"], row.get("split") or None
-        if not file:
-            raise SourceError(f"{table}, line {number}: file is empty")
-        if split is not None and split not in SPLITS:
-            raise SourceError(f"{table}, line {number}: split {split!r} must be one of {', '.join(SPLITS)}")
-        return SourceClip(self.path / file, row.get("identity") or file, split)
-
-
 def with_splits(clips: Sequence[SourceClip]) -> list[SourceClip]:
-    """Clips whose split is not known get one, the same for all clips of an identity.
+    """Clips whose split is not known get one, so that no person and no recording is in two splits.
 
-    Identities that already have a split keep it. The others are ordered by a hash of their name and shared
-    out, about 80 / 10 / 10 % to train / val / test; with three or more to share out, each split gets at least
-    one. With fewer, train comes first, then val. An identity in two splits is an error.
+    Clips that share a person or a recording, also by way of a third clip, form a group. Groups that already
+    have a split keep it. The others are ordered by a hash of their name and shared out, about 80 / 10 / 10 %
+    to train / val / test; with three or more to share out, each split gets at least one. With fewer, train
+    comes first, then val. A group in two splits is an error.
     """
-    known: dict[str, str] = {}
-    for clip in clips:
-        if clip.split is not None and known.setdefault(clip.identity, clip.split) != clip.split:
-            raise SourceError(
-                f"identity {clip.identity} is in two splits, {known[clip.identity]} and {clip.split}"
-            )
-    unknown = sorted({clip.identity for clip in clips} - set(known), key=_hash)
+    groups = _groups(clips)
+    known: dict[str, SourceClip] = {}
+    for clip, group in zip(clips, groups, strict=True):
+        if clip.split is None:
+            continue
+        other = known.setdefault(group, clip)
+        if other.split != clip.split:
+            raise SourceError(_in_two_splits(other, clip))
+    splits = {group: str(clip.split) for group, clip in known.items()}
+    unknown = sorted(set(groups) - set(known), key=_hash)
     held_out = max(1, round(len(unknown) / 10))
-    for rank, identity in enumerate(unknown):
+    for rank, group in enumerate(unknown):
         if len(unknown) < 3:
-            known[identity] = SPLITS[rank]
+            splits[group] = SPLITS[rank]
         else:
-            known[identity] = "val" if rank < held_out else "test" if rank < 2 * held_out else "train"
-    return [replace(clip, split=known[clip.identity]) for clip in clips]
+            splits[group] = "val" if rank < held_out else "test" if rank < 2 * held_out else "train"
+    return [replace(clip, split=splits[group]) for clip, group in zip(clips, groups, strict=True)]
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
-    if not table.is_file():
-        raise FileNotFoundError(f"table {table} does not exist")
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            rows = [{name: (value or "").strip() for name, value in row.items() if name} for row in reader]
-            columns = reader.fieldnames or []
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{table} is not a CSV table ({error})") from error
-    if "file" not in columns:
-        raise SourceError(f"{table} has no column called file (its first line: {', '.join(columns)})")
-    if not rows:
-        raise SourceError(f"{table} names no file")
-    return rows
+def found_video(folders: Iterable[Path | None], stems: Sequence[str]) -> Path | None:
+    """The first video file called one of `stems`, whatever its suffix."""
+    for folder in folders:
+        for stem in stems:
+            for suffix in VIDEO_SUFFIXES:
+                if folder is not None and (file := folder / f"{stem}{suffix}").is_file():
+                    return file
+    return None
 
 
-def _is_video(file: Path) -> bool:
-    return file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".") and file.is_file()
+def existing_folder(path: str | Path | None) -> Path | None:
+    """A folder that a setting names, or None for a setting left empty."""
+    if path is None:
+        return None
+    folder = Path(path)
+    if not folder.exists():
+        raise FileNotFoundError(f"folder {folder} does not exist")
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is not a folder")
+    return folder
+
+
+def _groups(clips: Sequence[SourceClip]) -> list[str]:
+    """For each clip the name of its group: the least identity in it."""
+    leader: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def lead(node: tuple[str, str]) -> tuple[str, str]:
+        while (above := leader.setdefault(node, node)) != node:
+            leader[node] = leader[above]
+            node = above
+        return node
+
+    for clip in clips:
+        first, second = sorted((lead(("person", clip.identity)), lead(("recording", clip.recording))))
+        leader[second] = first  # persons sort before recordings
+    return [lead(("person", clip.identity))[1] for clip in clips]
+
+
+def _in_two_splits(first: SourceClip, second: SourceClip) -> str:
+    what = f"identity {first.identity}"
+    if first.identity != second.identity:
+        what = f"{first.title} (identity {first.identity}, recording {first.recording}) and {second.title} "
+        what += f"(identity {second.identity}, recording {second.recording}) belong together and one"
+    return f"{what} is in two splits, {first.split} and {second.split}"
 
 
 def _hash(identity: str) -> str:

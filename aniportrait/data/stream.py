@@ -1,13 +1,16 @@
-"""The order of samples: an endless one for training that is a function of the seed alone, a complete one for
-evaluation."""
+"""Batches from an order: an endless stream for training, a complete list for evaluation; what cannot be read is
+replaced, named and counted."""
 
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
+import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from aniportrait.data.order import SampleOrder
 from aniportrait.data.shards import ShardEntry, ShardError
 
 log = logging.getLogger(__name__)
@@ -28,40 +31,38 @@ class Windows(Protocol):
 class TrainingStream(IterableDataset):
     """Batches without end; the item at position i depends on the seed and i only.
 
-    Every clip occurs once in each run of len(entries) positions, in an order of its own. Rank r of w takes
-    the positions that leave r when divided by w, and of its batches, worker k of n takes the ones that leave
-    k when divided by n; so the loader yields the same batches in the same order with any number of workers.
+    Rank r of w takes the positions that leave r when divided by w, and of its batches, worker k of n takes the
+    ones that leave k when divided by n; so the loader yields the same batches in the same order with any number
+    of workers, and every rank has a batch for every step.
 
     Args:
         windows: draws an item from a clip.
         entries: the clips.
+        order: which clip stands at which position.
         batch_size: items of a batch.
-        seed: of the order and of everything drawn.
         start: position of the first item, over all ranks: how many items all ranks have used together.
         rank, world_size: of this process.
-        max_bad: clips that may turn out unreadable, in each process, before that is an error; until then each
-            is named and the next readable clip takes its place.
+        max_bad: clips of this rank that may turn out unreadable before that is an error; until then each is
+            named and the next readable clip of the order takes its place.
     """
 
     def __init__(
         self,
         windows: Windows,
         entries: Sequence[ShardEntry],
+        order: SampleOrder,
         batch_size: int,
-        seed: int,
         start: int = 0,
         rank: int = 0,
         world_size: int = 1,
         max_bad: int = 10,
     ):
-        self.windows, self.entries, self.batch_size, self.seed = windows, tuple(entries), batch_size, seed
+        self.windows, self.entries, self.order, self.batch_size = windows, tuple(entries), order, batch_size
         self.start, self.rank, self.world_size = start, rank, world_size
-        self._damage = Damage(max_bad)
-        self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
+        self.damage = Damage(len(self.entries), max_bad)
 
     def __iter__(self) -> Iterator[Any]:
-        worker = get_worker_info()
-        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        number, workers = _worker()
         while True:
             positions = number * self.batch_size + np.arange(self.batch_size)
             items = [self.item(self.start + self.rank + int(k) * self.world_size) for k in positions]
@@ -70,32 +71,29 @@ class TrainingStream(IterableDataset):
 
     def item(self, position: int) -> Any:
         """The item at a position of the order that all ranks share."""
-        epoch, slot = divmod(position, len(self.entries))
-        order = self._epoch_order(epoch)
-        for turn in range(len(order)):  # more than one only if clips are unreadable
-            entry = self.entries[order[(slot + turn) % len(order)]]
-            if entry.key not in self._damage.keys:
+        tried = 0
+        for number in self.order.candidates(position):  # the first one, unless clips are unreadable
+            entry, tried = self.entries[number], tried + 1
+            if not self.damage.known(number):
                 try:
-                    return self.windows.random(entry, np.random.default_rng((self.seed, 1, position)))
+                    generator = np.random.default_rng((self.order.seed, 1, position))
+                    return self.windows.random(entry, generator)
                 except ShardError as error:
-                    self._damage.count(entry, error)
-        raise ShardError(f"none of the {len(order)} clips can be read")
-
-    def _epoch_order(self, epoch: int) -> np.ndarray:
-        if self._order[0] != epoch:
-            generator = np.random.default_rng((self.seed, 0, epoch))
-            self._order = epoch, generator.permutation(len(self.entries))
-        return self._order[1]
+                    self.damage.count(number, entry, error)
+        raise ShardError(f"none of the {tried} clips can be read")
 
 
 class EvaluationList(IterableDataset):
-    """Batches of the fixed windows of every clip, in the order of the index, each exactly once.
+    """Batches of the fixed windows of every clip, each exactly once, over all ranks.
+
+    Every rank has the same number of items, so of batches: the last rank repeats its last item where the number
+    does not divide, marked as not `counted`. So is the item that stands for an unreadable one.
 
     Args:
         windows: takes the items from a clip.
-        entries: the clips; rank r of w takes those whose number leaves r when divided by w.
+        entries: the clips; rank r takes the r-th share of their windows.
         batch_size: items of a batch; the last one may be smaller.
-        max_bad: as for TrainingStream; an unreadable clip has no place-holder here.
+        max_bad: as for TrainingStream.
     """
 
     def __init__(
@@ -107,49 +105,71 @@ class EvaluationList(IterableDataset):
         world_size: int = 1,
         max_bad: int = 10,
     ):
-        self.windows, self.batch_size = windows, batch_size
-        self.entries = tuple(entries)[rank::world_size]
-        self._damage = Damage(max_bad)
+        self.windows, self.batch_size, self.entries = windows, batch_size, tuple(entries)
+        places = [(number, k) for number, entry in enumerate(entries) for k in range(windows.count(entry))]
+        share = -(-len(places) // world_size)
+        self._places = places[rank * share : (rank + 1) * share]
+        self._counted = len(self._places)
+        self._places += [places[-1]] * (share - self._counted)
+        self.damage = Damage(len(self.entries), max_bad)
 
     def __len__(self) -> int:
-        return -(-sum(self.windows.count(entry) for entry in self.entries) // self.batch_size)
+        return -(-len(self._places) // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        worker = get_worker_info()
-        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        places = [(entry, k) for entry in self.entries for k in range(self.windows.count(entry))]
-        batches = [places[k : k + self.batch_size] for k in range(0, len(places), self.batch_size)]
-        for batch in batches[number::workers]:
-            items = [item for entry, k in batch if (item := self._item(entry, k)) is not None]
-            if items:
-                yield self.windows.collate(items)
+        number, workers = _worker()
+        for first in range(number * self.batch_size, len(self._places), workers * self.batch_size):
+            last = min(first + self.batch_size, len(self._places))
+            yield self.windows.collate([self._item(place) for place in range(first, last)])
 
-    def _item(self, entry: ShardEntry, number: int) -> Any | None:
-        if entry.key not in self._damage.keys:
-            try:
-                return self.windows.fixed(entry, number)
-            except ShardError as error:
-                self._damage.count(entry, error)
-        return None
+    def _item(self, place: int) -> Any:
+        """The item at a place; if that cannot be read, the next that can, not counted."""
+        for turn in range(len(self._places)):
+            number, k = self._places[(place + turn) % len(self._places)]
+            entry = self.entries[number]
+            if not self.damage.known(number):
+                try:
+                    item = self.windows.fixed(entry, k)
+                    return item if turn == 0 and place < self._counted else item._replace(counted=False)
+                except ShardError as error:
+                    self.damage.count(number, entry, error)
+        raise ShardError(f"none of the {len(self._places)} windows to evaluate can be read")
 
 
 class Damage:
-    """Counts and names clips that cannot be read, up to a bound.
+    """Names and counts clips that cannot be read, up to a bound; the loading processes of a rank share the count.
 
     Args:
-        bound: how many there may be.
+        clips: how many there are.
+        bound: how many of them may be unreadable.
     """
 
-    def __init__(self, bound: int):
+    def __init__(self, clips: int, bound: int):
         self.bound = bound
-        self.keys: set[str] = set()
+        self._bad = torch.zeros(clips, dtype=torch.bool).share_memory_()
 
-    def count(self, entry: ShardEntry, error: ShardError) -> None:
-        self.keys.add(entry.key)
-        if len(self.keys) > self.bound:
+    def __len__(self) -> int:
+        return int(self._bad.sum())
+
+    def known(self, number: int) -> bool:
+        """Whether the clip has turned out unreadable."""
+        return bool(self._bad[number])
+
+    def count(self, number: int, entry: ShardEntry, error: ShardError) -> None:
+        self._bad[number] = True
+        if len(self) > self.bound:
             raise ShardError(
                 f"more than max_bad ({self.bound}) clips cannot be read, the last: {error}"
             ) from error
-        log.warning(
-            "clip %s is left out (%d of at most %d): %s", entry.key, len(self.keys), self.bound, error
-        )
+        log.warning("clip %s is left out (%d of at most %d): %s", entry.key, len(self), self.bound, error)
+
+
+def one_thread(worker: int) -> None:
+    """What a loading process does first: there are many of them already, and torch sees to its own threads."""
+    cv2.setNumThreads(1)
+
+
+def _worker() -> tuple[int, int]:
+    """(number of this loading process, how many there are)."""
+    worker = get_worker_info()
+    return (worker.id, worker.num_workers) if worker else (0, 1)

@@ -58,7 +58,12 @@ def recoloured(pictures: np.ndarray, strength: float, generator: np.random.Gener
     shift = 255 * strength * generator.uniform(-0.15, 0.15, 3)
     # A lookup per channel: 256 values are cheaper to change than every pixel. Contrast scales about mid-grey.
     table = np.clip((np.arange(256)[:, None] - 127.5) * scale + 127.5 + shift, 0, 255).astype(np.uint8)
-    return np.stack([table[pictures[..., place], channel] for channel, place in enumerate(places)], axis=-1)
+    moves = [number for channel, place in enumerate(places.tolist()) for number in (place, channel)]
+    result = np.empty_like(pictures)
+    for picture, target in zip(pictures, result, strict=True):
+        cv2.mixChannels([picture], [target], moves)
+        cv2.LUT(target, table[None], dst=target)
+    return result
 
 
 def random_reference(valid: np.ndarray, frames: np.ndarray, gap: int, generator: np.random.Generator) -> int:
@@ -89,8 +94,8 @@ def audio_window(audio: np.ndarray, start: int, count: int, fps: float) -> np.nd
 
 
 def face_box(landmarks: np.ndarray) -> np.ndarray:
-    """(f, n, 2 or 3) normalised landmarks -> (f, 4) x0, y0, x1, y1 in [0, 1] around them."""
-    points = np.clip(landmarks[..., :2], 0, 1)
+    """(f, n, 2 or 3) normalised landmarks -> (f, 4) float32 x0, y0, x1, y1 in [0, 1] around them."""
+    points = np.clip(landmarks[..., :2], 0, 1).astype(np.float32)
     return np.concatenate((points.min(axis=1), points.max(axis=1)), axis=1)
 
 
@@ -99,12 +104,15 @@ def resized(frames: np.ndarray, size: int) -> np.ndarray:
     if frames.shape[1:3] == (size, size):
         return frames
     method = cv2.INTER_AREA if size < frames.shape[1] else cv2.INTER_CUBIC
-    return np.stack([cv2.resize(frame, (size, size), interpolation=method) for frame in frames])
+    result = np.empty((len(frames), size, size, 3), np.uint8)
+    for frame, target in zip(frames, result, strict=True):
+        cv2.resize(frame, (size, size), dst=target, interpolation=method)
+    return result
 
 
-def to_signed_unit(frames: np.ndarray) -> Tensor:
-    """(f, h, w, 3) uint8 -> (f, 3, h, w) float32 in [-1, 1]."""
-    return torch.from_numpy(frames).permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0).contiguous()
+def signed_unit(pixels: Tensor) -> Tensor:
+    """uint8 of any shape -> float32 in [-1, 1], on the same device."""
+    return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
 
 
 def _check_length(length: int, count: int) -> None:

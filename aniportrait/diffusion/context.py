@@ -23,22 +23,30 @@ class Windows(Protocol):
 
 
 @dataclass(frozen=True)
-class OpenWindows:
+class _Lengths:
+    context_length: int = 16
+    context_overlap: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.context_length, self.overlap)
+
+    @property
+    def overlap(self) -> int:
+        """Frames that neighbours share."""
+        return self.context_length // 4 if self.context_overlap is None else self.context_overlap
+
+
+@dataclass(frozen=True)
+class OpenWindows(_Lengths):
     """Windows from the first frame to the last, evenly spread, that fade into one another.
 
     Args:
         context_length: frames of a window.
-        context_overlap: frames that neighbours share, at least.
+        context_overlap: frames that neighbours share, at least; None: a quarter of the window.
     """
 
-    context_length: int = 16
-    context_overlap: int = 4
-
-    def __post_init__(self) -> None:
-        _check(self.context_length, self.context_overlap)
-
     def __call__(self, frames: int) -> list[Window]:
-        length, overlap = min(self.context_length, frames), self.context_overlap
+        length, overlap = min(self.context_length, frames), self.overlap
         gaps = math.ceil((frames - length) / (self.context_length - overlap))
         starts = [round(i * (frames - length) / gaps) for i in range(gaps)] if gaps else []
         return [self._window(start, length, frames) for start in (*starts, frames - length)]
@@ -46,29 +54,23 @@ class OpenWindows:
     def _window(self, start: int, length: int, frames: int) -> Window:
         """Weights rise over the overlap from an inner end; the video's ends belong to one window alone."""
         position = torch.arange(length)
-        edge = self.context_overlap + 1
+        edge = self.overlap + 1
         rise = ((position + 1) / edge).clamp(max=1) if start > 0 else torch.ones(length)
         fall = ((length - position) / edge).clamp(max=1) if start + length < frames else torch.ones(length)
         return Window(position + start, torch.minimum(rise, fall))
 
 
 @dataclass(frozen=True)
-class ClosedLoopWindows:
+class ClosedLoopWindows(_Lengths):
     """AniPortrait's windows: equal weights, and the last wraps onto the first frames, as in a loop.
 
     Args:
         context_length: frames of a window.
-        context_overlap: frames that neighbours share.
+        context_overlap: frames that neighbours share; None: a quarter of the window.
     """
 
-    context_length: int = 16
-    context_overlap: int = 4
-
-    def __post_init__(self) -> None:
-        _check(self.context_length, self.context_overlap)
-
     def __call__(self, frames: int) -> list[Window]:
-        indices = closed_loop_indices(frames, self.context_length, self.context_overlap)
+        indices = closed_loop_indices(frames, self.context_length, self.overlap)
         return [Window(torch.tensor(window), torch.ones(len(window))) for window in indices]
 
 

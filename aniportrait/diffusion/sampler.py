@@ -27,6 +27,7 @@ def sample(
     latent_shape: tuple[int, int, int, int, int],
     steps: int = 25,
     guidance_scale: float = 1.0,
+    shared_noise: float = 0.0,
     windows: Windows = DEFAULT_WINDOWS,
     generator: Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -43,6 +44,7 @@ def sample(
         latent_shape: (b, f, c, h, w) of the result.
         steps: of the scheduler.
         guidance_scale: w in u + w (c - u); 1.0 is off and costs one pass.
+        shared_noise: see `initial_noise`.
         windows: which frames are denoised together.
         generator: of the noise, drawn once for all frames.
         progress: called with (windows done, windows in all) after each window of each step.
@@ -59,7 +61,7 @@ def sample(
     scheduler.set_timesteps(steps)
     answers, keys_and_values = denoiser.projected(image_embeds, reference_features)
     plan = [(frames.to(device), weights.to(device)) for frames, weights in windows(latent_shape[1])]
-    latents = randn_tensor(latent_shape, generator=generator, device=device, dtype=torch.float32)
+    latents = initial_noise(latent_shape, shared_noise, generator, device)
     done, total = 0, steps * len(plan)
     for timestep in scheduler.timesteps:
         timesteps = timestep.to(device).expand(latent_shape[0])
@@ -83,6 +85,27 @@ def sample(
         average = summed / weight[:, None, None, None]
         latents = scheduler.step(average, int(timestep), latents, eta=0.0, return_dict=False)[0]
     return latents
+
+
+def initial_noise(
+    shape: tuple[int, int, int, int, int], shared: float, generator: Generator | None, device: torch.device
+) -> Tensor:
+    """Standard normal noise (b, f, c, h, w), of which the frames of a clip have a part in common.
+
+    What differs between the noises of two frames shows as flicker, all the more the less the denoiser knows of time
+    (https://arxiv.org/abs/2305.10474).
+
+    Args:
+        shared: part of the variance that is common to all frames, 0 to 1. AniPortrait: 0.
+    """
+    if not 0 <= shared <= 1:
+        raise ValueError(f"shared_noise ({shared}) must be from 0 to 1")
+    noise = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
+    if shared == 0:
+        return noise
+    b, _, *rest = shape
+    common = randn_tensor((b, 1, *rest), generator=generator, device=device, dtype=torch.float32)
+    return (1 - shared) ** 0.5 * noise + shared**0.5 * common
 
 
 def _of_window(

@@ -6,7 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from aniportrait.evaluation.mouth_opening_correlation import mouth_opening
-from aniportrait.evaluation.report import Curves, Images
+from aniportrait.evaluation.report_sections import Curves, Images
 from aniportrait.face.topology import INNER_LIPS, OUTER_LIPS
 
 MM_PER_CM = 10.0

@@ -29,6 +29,11 @@ class DetectedFace:
     blendshapes: np.ndarray
     box: tuple[float, float, float, float]
 
+    @staticmethod
+    def at(box: tuple[float, float, float, float]) -> "DetectedFace":
+        """A face of which nothing is known but where it is."""
+        return DetectedFace(np.empty((0, 3), np.float32), np.empty(0, np.float32), box)
+
     @property
     def area(self) -> float:
         return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])

@@ -65,11 +65,26 @@ class FaceLandmarker:
         boxes = [face.box for face in self._faces(image)]
         return np.array(boxes, dtype=np.float32).reshape(-1, 4)
 
-    def track(self, frames: Iterable[np.ndarray], fps: float) -> FaceTrack:
+    def detections(self, image: np.ndarray) -> list[DetectedFace]:
+        """The faces of an RGB picture, largest first, with all that was measured of each."""
+        return self._faces(image)
+
+    def track(
+        self,
+        frames: Iterable[np.ndarray],
+        fps: float,
+        start: tuple[float, float, float, float] | None = None,
+    ) -> FaceTrack:
         """Follow one person through a clip of RGB frames (h, w, 3) uint8.
 
         It is the largest face of the first frame that shows any, and then the one that continues it; frames
         where none does are interpolated (repeated at the ends) and not valid.
+
+        Args:
+            frames: the clip.
+            fps: its frames per second.
+            start: x0, y0, x1, y1 in pixels of the face to follow, about where it is in the first frame, in place
+                of the largest.
 
         Raises:
             NoFaceError: not one frame shows a face.
@@ -77,7 +92,7 @@ class FaceLandmarker:
         if not 0.0 < fps <= 1000.0:
             raise ValueError(f"fps ({fps}) must be above 0 and at most 1000")
         found: list[DetectedFace | None] = []
-        size, last, last_index = None, None, 0
+        size, last, last_index = None, None if start is None else DetectedFace.at(start), 0
         with self._filter() as time_filter:
             for index, frame in enumerate(frames):
                 size = size or image_size(frame)
@@ -90,7 +105,7 @@ class FaceLandmarker:
                 if face is not None:
                     last, last_index = face, index
                 found.append(face)
-        if size is None or last is None:
+        if size is None or not any(face is not None for face in found):
             raise NoFaceError(f"no face was found in any of the clip's {len(found)} frames")
         return fill_gaps(self._track(found, *size))
 

@@ -12,6 +12,7 @@ from aniportrait.models.pose_decoder import (
     identity_vector,
     shifted,
 )
+from aniportrait.models.pose_rollout import PoseRollout
 
 POSE_SCALE = (10.0, 10.0, 10.0, 2.0, 2.0, 2.0)
 """What counts as a large pose: degrees, then cm. Networks see poses divided by it."""
@@ -96,7 +97,7 @@ class Audio2Pose(nn.Module):
         memory = self.memory_input(self.encoder(audio, head_pose.shape[1]))
         previous = shifted(self._disturbed(head_pose) if self.training else head_pose)
         style = identity_vector(self.identity, identity, len(head_pose))
-        decoded = self.decoder(self._embedded(previous, shifted(previous)) + style, memory)
+        decoded = self.decoder(self.pose_input(self._state(previous, shifted(previous))) + style, memory)
         return self._prediction(decoded, previous)
 
     def continued(
@@ -127,13 +128,12 @@ class Audio2Pose(nn.Module):
         style = identity_vector(self.identity, identity, len(head_pose))
         poses = torch.cat((torch.zeros_like(head_pose[:, :1]), head_pose[:, :start]), dim=1)
         for _ in range(frames):
-            embedded = self._embedded(poses, shifted(poses)) + style
+            embedded = self.pose_input(self._state(poses, shifted(poses))) + style
             decoded = self.decoder(embedded, memory[:, : poses.shape[1]])[:, -1:]
             drawn = self._drawn(self._prediction(decoded, poses[:, -1:]), None, temperature)
             poses = torch.cat((poses, drawn), dim=1)
         return poses[:, -frames:]
 
-    @torch.no_grad()
     def sample(
         self,
         audio: Tensor,
@@ -153,23 +153,25 @@ class Audio2Pose(nn.Module):
         Returns:
             (b, frames, 6), degrees and cm relative to the reference frame.
         """
-        decode = self.decoder.rollout(self.memory_input(self.encoder(audio, frames)))
-        style = identity_vector(self.identity, identity, len(audio))
-        pose = before = audio.new_zeros(len(audio), 1, POSE_SIZE)
-        poses = []
-        for _ in range(frames):
-            decoded = decode(self._embedded(pose, before) + style)
-            before, pose = pose, self._drawn(self._prediction(decoded, pose), generator, temperature)
-            poses.append(pose)
-        return torch.cat(poses, dim=1)
+        with torch.inference_mode():
+            memory = self.memory_input(self.encoder(audio, frames))
+            style = identity_vector(self.identity, identity, len(audio)).expand(-1, frames, -1)
+            decode = PoseRollout(self.decoder, self.pose_input, style, memory)
+            pose = before = audio.new_zeros(len(audio), POSE_SIZE)
+            poses = []
+            for _ in range(frames):
+                decoded = decode(self._state(pose, before))
+                before, pose = pose, self._drawn(self._prediction(decoded, pose), generator, temperature)
+                poses.append(pose)
+        return torch.stack(poses, dim=1)  # outside, an ordinary tensor
 
-    def _embedded(self, previous: Tensor, before: Tensor) -> Tensor:
-        """The pose before each frame and the one before that (b, f, 6) -> (b, f, width)."""
+    def _state(self, previous: Tensor, before: Tensor) -> Tensor:
+        """The pose before a frame and the one before that (..., 6) -> what is embedded of them (..., 12)."""
         state = torch.cat((previous / self.pose_scale, (previous - before) / self.step_scale), dim=-1)
-        return self.pose_input(3 * torch.tanh(state / 3))
+        return 3 * torch.tanh(state / 3)
 
     def _prediction(self, decoded: Tensor, previous: Tensor) -> PosePrediction:
-        """Decoder output (b, f, width) and the pose before each frame (b, f, 6) -> each frame's distribution."""
+        """Decoder output (..., width) and the pose before each frame (..., 6) -> each frame's distribution."""
         step, log_std = self.output(decoded).chunk(2, dim=-1)
         mean = (1 - self.leak) * previous + step * self.step_scale
         low, high = self.log_std_range

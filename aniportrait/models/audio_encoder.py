@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from aniportrait.models.pretrained import from_folder_or_hub, plain
 from aniportrait.models.sound_windows import encoded_in_windows
 
 SAMPLE_RATE = 16_000
@@ -22,6 +23,22 @@ LOG_FLOOR = 1e-6
 """Added to mel energies before the logarithm: about -60 dB of a full-scale tone, below room noise."""
 PIECE = 3000
 """Mel steps whose spectrum is held at once."""
+
+
+WAV2VEC2_SIZES = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "conv_dim",
+    "conv_kernel",
+    "conv_stride",
+    "conv_bias",
+    "num_conv_pos_embeddings",
+    "num_conv_pos_embedding_groups",
+    "layer_norm_eps",
+)
+"""The numbers of wav2vec2's base layout."""
 
 
 class Wav2Vec2Encoder(nn.Module):
@@ -64,13 +81,21 @@ class Wav2Vec2Encoder(nn.Module):
     def width(self) -> int:
         return self.model.config.hidden_size
 
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The `config` that builds it again, for other weights."""
+        return {name: plain(getattr(self.model.config, name)) for name in WAV2VEC2_SIZES}
+
     def forward(self, audio: Tensor, frames: int) -> Tensor:
         """Args: audio (b, n) at 16 kHz, any level; video frames it spans. Returns (b, frames, width)."""
-        audio = zero_mean_unit_variance(audio)
-        return encoded_in_windows(self.encode, audio, frames, self.window, self.overlap)
+        return encoded_in_windows(self.encode, self.normalised(audio), frames, self.window, self.overlap)
+
+    def normalised(self, audio: Tensor) -> Tensor:
+        """Audio (b, n) at zero mean and unit variance, which is how `encode` takes it."""
+        return zero_mean_unit_variance(audio)
 
     def encode(self, audio: Tensor, frames: int) -> Tensor:
-        """As forward, in one pass, for audio (b, n) already at zero mean and unit variance."""
+        """As forward, in one pass, for `normalised` audio (b, n) or a part of it."""
         audio = F.pad(audio, (0, max(0, WINDOW - audio.shape[-1])))
         features = self.model.feature_extractor(audio)
         features = F.interpolate(features, size=frames, mode="linear", align_corners=True)
@@ -81,19 +106,16 @@ class Wav2Vec2Encoder(nn.Module):
 
 
 def _pretrained(path: str | Path) -> Wav2Vec2Model:
-    missing = (
-        f"audio encoder weights {path} not found: set audio_encoder.path to a folder that holds "
-        "facebook/wav2vec2-base-960h (config.json and its weights), or to a hub name with the network up"
+    return from_folder_or_hub(
+        Wav2Vec2Model,
+        path,
+        "audio_encoder.path",
+        "facebook/wav2vec2-base-960h (config.json and its weights)",
+        may_lack=(
+            "masked_spec_embed",
+        ),  # what masked moments become in training; never stored with base-960h
+        may_add=("lm_head.", "project_", "quantizer."),  # heads of speech recognition and of pre-training
     )
-    local = Path(path).expanduser()
-    if not local.is_dir() and (
-        local.is_absolute() or str(path).startswith((".", "~")) or str(path).count("/") != 1
-    ):
-        raise FileNotFoundError(missing)
-    try:
-        return Wav2Vec2Model.from_pretrained(str(local) if local.is_dir() else str(path))
-    except OSError as error:
-        raise FileNotFoundError(missing) from error
 
 
 def zero_mean_unit_variance(audio: Tensor) -> Tensor:
@@ -141,6 +163,14 @@ class LogMelEncoder(nn.Module):
 
     def forward(self, audio: Tensor, frames: int) -> Tensor:
         """Args: audio (b, n) at 16 kHz; frames: video frames it spans. Returns (b, frames, width)."""
+        return self.encode(audio, frames)
+
+    def normalised(self, audio: Tensor) -> Tensor:
+        """Audio (b, n) as it is: the level is taken out of the energies."""
+        return audio
+
+    def encode(self, audio: Tensor, frames: int) -> Tensor:
+        """As forward."""
         mel = normalised_log_mel(audio)
         if self.training:
             mel = self._augmented(mel)

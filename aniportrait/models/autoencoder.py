@@ -1,5 +1,6 @@
 """Autoencoders: images <-> latents. All frozen, each with encode, decode, latent_channels and factor."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 
-from aniportrait.models.pretrained import MissingWeightsError, from_folder_or_hub
+from aniportrait.models.pretrained import MissingWeightsError, check_sizes, from_folder_or_hub, plain
 
 
 class SpaceToDepth(nn.Module):
@@ -39,18 +40,31 @@ class SDVae(nn.Module):
 
     Args:
         path: a folder or hub name of an AutoencoderKL, say stabilityai/sd-vae-ft-mse.
+        sizes: numbers of one whose weights come from elsewhere; `path` is then ignored. See AUTOENCODER_SIZES.
     """
 
     vae: Any  # AutoencoderKL, whose annotations are narrower than what it takes
 
-    def __init__(self, path: str | Path):
+    def __init__(
+        self, path: str | Path = "stabilityai/sd-vae-ft-mse", sizes: Mapping[str, Any] | None = None
+    ):
         super().__init__()
         source = "stabilityai/sd-vae-ft-mse from huggingface.co"
-        self.vae = from_folder_or_hub(AutoencoderKL, path, "autoencoder.path", source)
+        if sizes is None:
+            self.vae = from_folder_or_hub(
+                AutoencoderKL, path, "autoencoder.path", source, low_cpu_mem_usage=False
+            )
+        else:
+            self.vae = _sized_vae(sizes)
         self.vae.requires_grad_(False).eval()
         self.scaling_factor: float = self.vae.config["scaling_factor"]
         self.latent_channels: int = self.vae.config["latent_channels"]
         self.factor = 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The numbers that build it again, for other weights."""
+        return {name: plain(self.vae.config[name]) for name in AUTOENCODER_SIZES}
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -60,6 +74,27 @@ class SDVae(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (n, c, h, w) -> images (n, 3, 8 h, 8 w), clamped to [-1, 1]."""
         return self.vae.decode(latents / self.scaling_factor).sample.clamp(-1, 1)
+
+
+AUTOENCODER_SIZES = (
+    "block_out_channels",
+    "layers_per_block",
+    "latent_channels",
+    "norm_num_groups",
+    "scaling_factor",
+)
+"""The numbers of an AutoencoderKL of Stable Diffusion's layout."""
+
+
+def _sized_vae(sizes: Mapping[str, Any]) -> AutoencoderKL:
+    check_sizes(sizes, AUTOENCODER_SIZES, "autoencoder.sizes")
+    levels = len(sizes["block_out_channels"])
+    blocks: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * levels,
+        "up_block_types": ("UpDecoderBlock2D",) * levels,
+        "block_out_channels": tuple(sizes["block_out_channels"]),
+    }
+    return AutoencoderKL(**{**sizes, **blocks})
 
 
 class Taef2(nn.Module):

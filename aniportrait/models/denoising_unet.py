@@ -133,21 +133,28 @@ class DenoisingUNet(nn.Module):
         }
 
     def with_motion(
-        self, motion_max_seq_length: int = 32, motion_num_attention_heads: int = 8
+        self,
+        motion_max_seq_length: int = 32,
+        motion_num_attention_heads: int = 8,
+        motion_norm_num_groups: int | None = None,
     ) -> "DenoisingUNet":
         """A second denoiser, with a silent motion module after every layer; it shares our spatial weights.
 
         Args:
             motion_max_seq_length: the longest window, in frames.
             motion_num_attention_heads: must divide every width.
+            motion_norm_num_groups: must divide every width; None: the UNet's own. AnimateDiff always has 32.
         """
         config = self.unet.config
+        groups = motion_norm_num_groups or config["norm_num_groups"]
         for channels in config["block_out_channels"]:
             if channels % motion_num_attention_heads:
                 raise ValueError(
                     f"motion_num_attention_heads ({motion_num_attention_heads}) must divide every width, "
                     f"not {channels}"
                 )
+            if channels % groups:
+                raise ValueError(f"motion_norm_num_groups ({groups}) must divide every width, not {channels}")
         with torch.device("meta"):  # every weight is replaced below: nothing to allocate or initialise
             motion = UNetMotionModel(
                 in_channels=config["in_channels"],
@@ -173,7 +180,7 @@ class DenoisingUNet(nn.Module):
                     module.in_channels,
                     motion_num_attention_heads,
                     motion_max_seq_length,
-                    config["norm_num_groups"],
+                    groups,
                 ).to(self.unet.device, self.unet.dtype)
         install_portrait_attention(motion)
         denoiser = DenoisingUNet.__new__(DenoisingUNet)

@@ -1,5 +1,6 @@
 """Image encoders: a portrait -> one token for the cross-attention of both UNets. Frozen."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from aniportrait.models.pretrained import from_folder_or_hub
+from aniportrait.models.pretrained import check_sizes, from_folder_or_hub, plain
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -20,31 +21,64 @@ class ClipImageEncoder(nn.Module):
     Args:
         path: a folder with config.json or a subfolder image_encoder, or a hub name with that subfolder, say
             lambdalabs/sd-image-variations-diffusers.
+        sizes: numbers of a tower whose weights come from elsewhere; `path` is then ignored. See CLIP_SIZES.
     """
 
     clip: Any  # CLIPVisionModelWithProjection; its config is annotated wider than it is
 
-    def __init__(self, path: str | Path):
+    def __init__(
+        self,
+        path: str | Path = "lambdalabs/sd-image-variations-diffusers",
+        sizes: Mapping[str, Any] | None = None,
+    ):
         super().__init__()
+        self.clip = self._pretrained(path) if sizes is None else _sized_clip(sizes)
+        self.clip.requires_grad_(False).eval()
+
+    @staticmethod
+    def _pretrained(path: str | Path) -> Any:
         direct = (Path(path).expanduser() / "config.json").is_file()
-        self.clip = from_folder_or_hub(
+        return from_folder_or_hub(
             CLIPVisionModelWithProjection,
             path,
             "image_encoder.path",
             "lambdalabs/sd-image-variations-diffusers (its folder image_encoder) from huggingface.co",
+            may_add=("vision_model.embeddings.position_ids",),  # a buffer that older versions stored
             **({} if direct else {"subfolder": "image_encoder"}),
         )
-        self.clip.requires_grad_(False).eval()
 
     @property
     def embed_width(self) -> int:
         return self.clip.config.projection_dim
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The numbers that build it again, for other weights."""
+        return {name: plain(getattr(self.clip.config, name)) for name in CLIP_SIZES}
 
     @torch.no_grad()
     def forward(self, reference_image: Tensor) -> Tensor:
         """Portraits (b, 3, h, w) in [-1, 1] -> (b, 1, d)."""
         pixels = clip_pixels(reference_image, self.clip.config.image_size)
         return self.clip(pixel_values=pixels.to(self.clip.dtype)).image_embeds[:, None]
+
+
+CLIP_SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "image_size",
+    "patch_size",
+    "projection_dim",
+    "layer_norm_eps",
+)
+"""The numbers of CLIP's vision tower; its activation is always the published quick_gelu."""
+
+
+def _sized_clip(sizes: Mapping[str, Any]) -> CLIPVisionModelWithProjection:
+    check_sizes(sizes, CLIP_SIZES, "image_encoder.sizes")
+    return CLIPVisionModelWithProjection(CLIPVisionConfig(hidden_act="quick_gelu", **sizes))
 
 
 class TinyImageEncoder(ClipImageEncoder):

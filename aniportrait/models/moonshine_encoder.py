@@ -122,7 +122,7 @@ def sampled(features: Tensor, places: Tensor) -> Tensor:
 
 def _session(file: Path) -> Any:
     try:
-        import onnxruntime  # optional: only this encoder needs it
+        import onnxruntime  # pyright: ignore[reportMissingImports] - optional: only this encoder needs it
     except ImportError as error:
         raise MissingWeightsError(f"audio_encoder=moonshine needs onnxruntime: {ADVICE}") from error
     options = onnxruntime.SessionOptions()

@@ -7,22 +7,32 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from aniportrait.models.denoising_unet import DenoisingUNet
+from aniportrait.models.latent_space import AbsoluteLatents, PortraitRelativeLatents
 from aniportrait.models.reference_net import ReferenceNet
 
 
-class Conditions(NamedTuple):
-    """What the denoiser is told besides noisy latents and time.
+class Portrait(NamedTuple):
+    """What is known of portraits.
 
-    Shapes: reference_features name -> (b, l, c); image_embeds (b, 1, d); pose_features of (b, f, c, h, w) each.
+    Shapes: reference_features name -> (b, l, c); image_embeds (b, 1, d); reference_latents (b, c, h/8, w/8).
     """
 
     reference_features: dict[str, Tensor]
     image_embeds: Tensor
+    reference_latents: Tensor
+
+
+class Conditions(NamedTuple):
+    """What the denoiser is told besides noisy latents and time: a Portrait, pose_features of (b, f, c, h, w) each."""
+
+    reference_features: dict[str, Tensor]
+    image_embeds: Tensor
+    reference_latents: Tensor
     pose_features: tuple[Tensor, ...]
 
 
 class PortraitNetworks(nn.Module):
-    """ReferenceNet, PoseGuider and denoising UNet (trained), autoencoder and image encoder (frozen)."""
+    """ReferenceNet, PoseGuider and denoising UNet (trained), autoencoder and image encoder (frozen), latent space."""
 
     # Any: several classes each, with attributes that nn.Module's type does not know
     pose_guider: Any
@@ -36,6 +46,7 @@ class PortraitNetworks(nn.Module):
         denoising_unet: DenoisingUNet,
         autoencoder: nn.Module,
         image_encoder: nn.Module,
+        latent_space: AbsoluteLatents | PortraitRelativeLatents,
     ):
         super().__init__()
         self.reference_net = reference_net
@@ -43,6 +54,7 @@ class PortraitNetworks(nn.Module):
         self.denoising_unet = denoising_unet
         self.autoencoder = autoencoder.requires_grad_(False).eval()
         self.image_encoder = image_encoder.requires_grad_(False).eval()
+        self.latent_space = latent_space
 
     def train(self, mode: bool = True) -> "PortraitNetworks":
         """Switch the mode of the trained networks; the frozen ones always stay in eval mode."""
@@ -53,36 +65,48 @@ class PortraitNetworks(nn.Module):
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
-        """Frames (b, f, 3, h, w) in [-1, 1] -> latents (b, f, c, h/8, w/8)."""
+        """Frames (b, f, 3, h, w) in [-1, 1] -> the autoencoder's latents (b, f, c, h/8, w/8)."""
         latents = self.autoencoder.encode(rearrange(frames, "b f c h w -> (b f) c h w"))
         return rearrange(latents, "(b f) c h w -> b f c h w", b=frames.shape[0])
 
     @torch.no_grad()
     def decode(self, latents: Tensor, batch_size: int = 8) -> Tensor:
-        """Latents (b, f, c, h, w) -> frames (b, f, 3, 8h, 8w) in [-1, 1], `batch_size` at a time."""
+        """The autoencoder's latents (b, f, c, h, w) -> frames (b, f, 3, 8h, 8w) in [-1, 1], `batch_size` at a time."""
         flat = rearrange(latents, "b f c h w -> (b f) c h w")
         frames = torch.cat([self.autoencoder.decode(part) for part in flat.split(batch_size)])
         return rearrange(frames, "(b f) c h w -> b f c h w", b=latents.shape[0]).clamp(-1, 1)
 
     def conditions(
-        self, reference_image: Tensor, reference_pose_image: Tensor, pose_image: Tensor
+        self,
+        reference_image: Tensor,
+        reference_pose_image: Tensor,
+        pose_image: Tensor,
+        reference_latents: Tensor | None = None,
+        image_embeds: Tensor | None = None,
     ) -> Conditions:
         """Everything that does not depend on noise or time, computed once.
 
         Args:
             reference_image: (b, 3, h, w) in [-1, 1]; reference_pose_image likewise.
             pose_image: (b, f, 3, h, w) in [-1, 1].
+            reference_latents: (b, c, h/8, w/8) of the reference image, where they are known; image_embeds (b, 1, d)
+                likewise. It is not looked at then.
         """
-        reference_features, image_embeds = self.portrait(reference_image)
-        pose_features = self.pose_guider(pose_image, reference_pose_image)
-        return Conditions(reference_features, image_embeds, pose_features)
+        portrait = self.portrait(reference_image, reference_latents, image_embeds)
+        return Conditions(*portrait, self.pose_guider(pose_image, reference_pose_image))
 
-    def portrait(self, reference_image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Portraits (b, 3, h, w) in [-1, 1] -> reference_features and image_embeds, see Conditions."""
-        image_embeds = self.image_embeds(reference_image)
-        with torch.no_grad():
-            reference_latents = self.autoencoder.encode(reference_image)
-        return self.reference_net(reference_latents, image_embeds), image_embeds
+    def portrait(
+        self,
+        reference_image: Tensor,
+        reference_latents: Tensor | None = None,
+        image_embeds: Tensor | None = None,
+    ) -> Portrait:
+        """What is known of portraits (b, 3, h, w) in [-1, 1]; latents and embeddings as for `conditions`."""
+        if image_embeds is None:
+            image_embeds = self.image_embeds(reference_image)
+        if reference_latents is None:
+            reference_latents = self.encode(reference_image[:, None])[:, 0]
+        return Portrait(self.reference_net(reference_latents, image_embeds), image_embeds, reference_latents)
 
     @torch.no_grad()
     def image_embeds(self, reference_image: Tensor) -> Tensor:

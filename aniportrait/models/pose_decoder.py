@@ -1,7 +1,6 @@
 """The decoder of both audio2pose networks: a transformer over past poses that hears the sound of each frame."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -41,25 +40,23 @@ class PoseDecoderLayer(nn.Module):
         """What cross-attention makes of the sound of each frame, (b, f, width) -> (b, f, width)."""
         return self.memory_output(self.memory_value(memory))
 
-    def forward(
-        self, pose: Tensor, heard: Tensor, bias: Tensor, past: "KeyValueCache | None" = None
-    ) -> Tensor:
+    def forward(self, pose: Tensor, heard: Tensor, bias: Tensor) -> Tensor:
         """Args:
-            pose: (b, f, width) of the frames to decode.
-            heard: (b, f, width) of the same frames.
-            bias: (heads, f, keys) added to the attention scores, -inf where a frame may not look.
-            past: keys and values of the frames before, which takes this frame's as well; None to look at `pose` alone.
+            pose, heard: (b, f, width).
+            bias: (heads, f, f) added to the attention scores, -inf where a frame may not look.
         Returns:
             (b, f, width).
         """
         query, key, value = rearrange(
             self.query_key_value(pose), "b f (s k d) -> s b k f d", s=3, k=self.heads
         )
-        if past is not None:
-            key, value = past.extended(key, value)
-        # Written out: torch's own kernels take no bias on the CPU, and fall back to scaling all keys for every query.
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2) + bias.to(query.dtype)
-        attended = self._dropped(scores.softmax(dim=-1)) @ value
+        attended = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=bias.to(query.dtype),
+            dropout_p=self.dropout if self.training else 0.0,
+        )
         attended = self.attention_output(rearrange(attended, "b k f d -> b f (k d)"))
         pose = self.norm1(pose + self._dropped(attended))
         pose = self.norm2(pose + self._dropped(heard))
@@ -97,57 +94,6 @@ class PoseDecoder(nn.Module):
             pose = layer(pose, layer.heard(memory), bias)
         return pose
 
-    def rollout(self, memory: Tensor) -> "PoseRollout":
-        """Decode the frames of memory (b, f, width) one after another."""
-        return PoseRollout(self, memory)
-
-
-@dataclass
-class KeyValueCache:
-    """Keys and values (b, k, size, d) of the last `size` frames that one layer saw; frame i lies at i modulo `size`."""
-
-    key: Tensor
-    value: Tensor
-    frames: int = 0
-
-    def extended(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Take the key and value (b, k, 1, d) of the next frame; return all that are held, as they lie."""
-        place = self.frames % self.key.shape[2]
-        self.key[:, :, place], self.value[:, :, place] = key[:, :, 0], value[:, :, 0]
-        self.frames += 1
-        return self.key[:, :, : self.frames], self.value[:, :, : self.frames]
-
-
-class PoseRollout:
-    """Decodes frame after frame: each is one token, for keys and values of the frames before are kept.
-
-    The sound, which is known beforehand, is heard by all layers at once, for all frames.
-
-    Args:
-        decoder: whose frames.
-        memory: (b, f, width) sound of all frames.
-    """
-
-    def __init__(self, decoder: PoseDecoder, memory: Tensor):
-        self.decoder = decoder
-        self.heard = [layer.heard(memory).split(1, dim=1) for layer in decoder.layers]
-        b, frames, width = memory.shape
-        heads = len(decoder.slopes)
-        self.size = min(frames, decoder.reach or frames)
-        shape = (b, heads, self.size, width // heads)
-        self.past = [KeyValueCache(memory.new_empty(shape), memory.new_empty(shape)) for _ in decoder.layers]
-        self.frame = 0
-
-    def __call__(self, pose: Tensor) -> Tensor:
-        """The next frame's pose (b, 1, width) -> (b, 1, width)."""
-        frame, self.frame = self.frame, self.frame + 1
-        place = torch.arange(min(self.frame, self.size), device=pose.device)
-        seen = frame - (frame - place) % self.size  # which frame lies at each place
-        bias = causal_bias(self.decoder.slopes, torch.tensor([frame], device=pose.device), seen)
-        for layer, heard, past in zip(self.decoder.layers, self.heard, self.past, strict=True):
-            pose = layer(pose, heard[frame], bias, past)
-        return pose
-
 
 def alibi_slopes(heads: int) -> Tensor:
     """(heads,) slopes 2^(-8/heads), 2^(-16/heads), ...: for 8 heads 1/2, 1/4, ..., 1/256."""
@@ -179,6 +125,12 @@ def identity_vector(embedding: nn.Embedding, identity: Tensor | None, batch: int
     if identity is None:
         return embedding.weight.mean(dim=0).expand(batch, 1, -1)
     return embedding(identity)[:, None]
+
+
+def check_style(style: int | None, embedding: nn.Embedding) -> None:
+    """A ValueError unless `style` is one of the embedding's, or None."""
+    if style is not None and not 0 <= style < embedding.num_embeddings:
+        raise ValueError(f"style ({style}) must be from 0 to {embedding.num_embeddings - 1}")
 
 
 def encoder_width(encoder: nn.Module) -> int:

@@ -145,10 +145,10 @@ class PublishedPoseGuider(nn.Module):
         attention_heads, attention_head_dim: of the four transformers.
         statistics: what its BatchNorm uses outside training. "batch": the frames given, as upstream does
             everywhere, so that features depend on which frames come together. "running": the stored averages.
-        input_range: what black and white, -1 and 1 here, are to its first convolution. Upstream samples with
-            (-1, 509): twice the byte, less one, of which drawn colours reach 439; it trains, and gathers the stored
-            averages, with (-1, 1), the only range that "running" can have. Batch statistics forgive a range, but
-            not entirely: the convolutions' padding is zero in any.
+        input_range: what black and white, -1 and 1 here, are to its first convolution outside training. Upstream
+            samples with (-1, 509): twice the byte, less one, of which drawn colours reach 439. It trains, and gathers
+            the stored averages, with (-1, 1), as this does too, and "running" can have no other range. Batch
+            statistics forgive a range, but not entirely: the convolutions' padding is zero in any.
         attend: without the transformers, the published keys less `cross_attn*`.
     """
 
@@ -170,7 +170,7 @@ class PublishedPoseGuider(nn.Module):
                 "gathered in it"
             )
         self.together = statistics == "batch"
-        self.black, self.white = input_range
+        self.input_range = tuple(input_range)
         norm = _NORMS[statistics]
         stem = (
             (3, 3, 1),
@@ -204,7 +204,8 @@ class PublishedPoseGuider(nn.Module):
         """As ReferenceAwarePoseGuider; `reference_pose_image` is taken and ignored, as upstream does."""
         _check_divisible(pose_image, 8)
         b = pose_image.shape[0]
-        image = self.black + (self.white - self.black) * (pose_image + 1) / 2
+        black, white = TRAINING_RANGE if self.training else self.input_range
+        image = black + (white - black) * (pose_image + 1) / 2
         hidden = self.conv_layers(rearrange(image, "b f c h w -> (b f) c h w"))
         hidden = self.final_proj(hidden) * self.scale
         features = [hidden]

@@ -1,8 +1,7 @@
 """Speech -> head pose as AniPortrait published it: one motion for a voice and a style."""
 
-import math
-
 import torch
+from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import Tensor, nn
 
 from aniportrait.models.pose_decoder import (
@@ -12,6 +11,7 @@ from aniportrait.models.pose_decoder import (
     identity_vector,
     shifted,
 )
+from aniportrait.models.pose_rollout import PoseRollout
 
 
 class PublishedAudio2Pose(nn.Module):
@@ -57,7 +57,6 @@ class PublishedAudio2Pose(nn.Module):
         poses = self.pose_input(shifted(head_pose)) + self._places(b, frames, identity)
         return self.pose_output(self.decoder(poses, memory))
 
-    @torch.no_grad()
     def sample(
         self,
         audio: Tensor,
@@ -75,21 +74,27 @@ class PublishedAudio2Pose(nn.Module):
         Returns:
             (b, frames, 6), degrees and cm.
         """
-        decode = self.decoder.rollout(self.memory_input(self.encoder(audio, frames)))
-        pose, poses = audio.new_zeros(len(audio), 1, POSE_SIZE), []
-        for place in self._places(len(audio), frames, identity).split(1, dim=1):
-            pose = self.pose_output(decode(self.pose_input(pose) + place))
-            poses.append(pose)
-        return torch.cat(poses, dim=1)
+        with torch.no_grad():
+            return self.roll_out(self.encoder(audio, frames), identity)
+
+    def roll_out(self, features: Tensor, identity: Tensor | None = None) -> Tensor:
+        """As `sample`, from what the encoder makes of the sound, (b, frames, encoder.width)."""
+        b, frames = features.shape[:2]
+        with torch.inference_mode():
+            memory, places = self.memory_input(features), self._places(b, frames, identity)
+            decode = PoseRollout(self.decoder, self.pose_input, places, memory)
+            pose, poses = features.new_zeros(b, POSE_SIZE), []
+            for _ in range(frames):
+                pose = self.pose_output(decode(pose))
+                poses.append(pose)
+        return torch.stack(poses, dim=1)  # outside, an ordinary tensor
 
     def _places(self, batch: int, frames: int, identity: Tensor | None) -> Tensor:
         """(batch, frames, width) added to the poses: when, and in whose style."""
         style = identity_vector(self.identity, identity, batch)
-        return sinusoids(frames, style.shape[-1]).to(style) + style
+        return positions(frames, style.shape[-1]).to(style) + style
 
 
-def sinusoids(frames: int, width: int) -> Tensor:
+def positions(frames: int, width: int) -> Tensor:
     """(frames, width) positional encoding: sines on even channels, cosines on odd."""
-    position = torch.arange(frames, dtype=torch.float32)[:, None]
-    frequency = torch.exp(torch.arange(0, width, 2).float() * (-math.log(10000.0) / width))
-    return torch.stack((torch.sin(position * frequency), torch.cos(position * frequency)), dim=-1).flatten(1)
+    return SinusoidalPositionalEmbedding(width, frames).get_buffer("pe")[0]

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from aniportrait.data.schema import SAMPLE_RATE
 from aniportrait.face.head_pose import relative_head_pose, resampled_head_pose, smooth_head_pose
 from aniportrait.face.track import FaceTrack
+from aniportrait.models.pose_decoder import check_style
 
 PUBLISHED_TEMPLATE_FPS = 30.0
 """Of the original's pose_temp.npy, which does not say."""
@@ -25,27 +26,48 @@ class HeadMotion(Protocol):
     def __call__(self, audio: Tensor, frames: int, fps: float, generator: Generator) -> np.ndarray: ...
 
 
+class OwnRateMotion(Protocol):
+    """Head motion at a network's own frame rate: (audio (1, n), frames, generator) -> head pose (frames, 6)."""
+
+    def __call__(self, audio: Tensor, frames: int, generator: Generator) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class NetworkMotion:
+    """What a network says at its own frame rate, the only one whose movements it knows, interpolated on SO(3).
+
+    Args:
+        motion: PredictedMotion or PublishedMotion.
+        fps: frames per second its network was trained at.
+    """
+
+    motion: OwnRateMotion
+    fps: float
+
+    def __call__(self, audio: Tensor, frames: int, fps: float, generator: Generator) -> np.ndarray:
+        if fps == self.fps:
+            return self.motion(audio, frames, generator)
+        head_pose = self.motion(audio, frame_count(audio.shape[-1], self.fps), generator)
+        return resampled_head_pose(head_pose, np.arange(frames) * self.fps / fps)
+
+
 class PredictedMotion:
     """Head motion that audio2pose hears in the voice, smoothed on SO(3).
 
     Args:
         audio2pose: the network, in eval mode.
-        fps: frames per second the network was trained at.
         style: which training identity's motion; None for their mean.
-        smoothing: odd number of the network's frames that are averaged.
+        smoothing: odd number of frames averaged.
     """
 
-    def __init__(self, audio2pose: Any, fps: float, style: int | None = None, smoothing: int = 5):
-        self.audio2pose, self.fps = audio2pose, fps
-        self.style, self.smoothing = style, smoothing
+    def __init__(self, audio2pose: Any, style: int | None = None, smoothing: int = 5):
+        check_style(style, audio2pose.identity)
+        self.audio2pose, self.style, self.smoothing = audio2pose, style, smoothing
 
-    def __call__(self, audio: Tensor, frames: int, fps: float, generator: Generator) -> np.ndarray:
+    def __call__(self, audio: Tensor, frames: int, generator: Generator) -> np.ndarray:
         style = None if self.style is None else torch.tensor([self.style], device=audio.device)
-        own_frames = frame_count(audio.shape[-1], self.fps)
-        head_pose = self.audio2pose.sample(audio, own_frames, style, generator)[0].cpu().numpy()
-        return resampled_head_pose(
-            smooth_head_pose(head_pose, self.smoothing), np.arange(frames) * self.fps / fps
-        )
+        head_pose = self.audio2pose.sample(audio, frames, style, generator)[0].cpu().numpy()
+        return smooth_head_pose(head_pose, self.smoothing)
 
 
 class StillHead:

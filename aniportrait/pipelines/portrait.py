@@ -23,11 +23,13 @@ class SamplingSettings:
     Args:
         steps: of the solver.
         guidance_scale: w in u + w (c - u); 1 is off.
+        shared_noise: part of the noise that all frames have in common, 0 to 1.
         seed: of the noise.
     """
 
     steps: int
     guidance_scale: float = 1.0
+    shared_noise: float = 0.0
     seed: int = 42
 
     def __post_init__(self) -> None:
@@ -78,9 +80,7 @@ class PortraitPipeline:
         Returns:
             (f, image_size, image_size, 3) uint8 RGB.
         """
-        reference_features, image_embeds = self.networks.portrait(
-            image_to_tensor(portrait, self.image_size)[None].to(self.device)
-        )
+        known = self.networks.portrait(image_to_tensor(portrait, self.image_size)[None].to(self.device))
         pose_track = PoseTrack(
             self.networks.pose_guider,
             self.pose_images(points)[None],
@@ -93,15 +93,17 @@ class PortraitPipeline:
             self.networks.denoising_unet,
             self.scheduler,
             pose_features=pose_track,
-            image_embeds=image_embeds,
-            reference_features=reference_features,
+            image_embeds=known.image_embeds,
+            reference_features=known.reference_features,
             latent_shape=shape,
             steps=settings.steps,
             guidance_scale=settings.guidance_scale,
+            shared_noise=settings.shared_noise,
             windows=self.windows,
             generator=Generator(self.device).manual_seed(settings.seed),
             progress=progress,
         )
+        latents = self.networks.latent_space.decode(latents, known.reference_latents)
         return tensor_to_images(self.networks.decode(latents)[0])
 
     def pose_images(self, points: np.ndarray) -> Tensor:

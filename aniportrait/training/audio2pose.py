@@ -51,7 +51,8 @@ class Audio2PoseTraining(LightningModule):
 
     def validation_step(self, batch: SpeechBatch, batch_idx: int) -> None:
         loss = torch.stack(list(self._terms(batch, None).values())).sum()
-        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch.keys))
+        # A mean over valid frames, weighed by their number: what only fills a batch up has none.
+        self.log("val/loss", loss, prog_bar=True, batch_size=int(batch.valid.sum()), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         return optimisers(self.networks, self._optimizer, self._lr_schedule)

@@ -31,7 +31,18 @@ def hash_of(numbers: tuple[int, ...]) -> int:
 
 def batch_conditions(networks: PortraitNetworks, batch: PortraitBatch) -> Conditions:
     """The conditions of a batch."""
-    return networks.conditions(batch.reference_image, batch.reference_pose_image, batch.pose_image)
+    return networks.conditions(
+        batch.reference_image,
+        batch.reference_pose_image,
+        batch.pose_image,
+        None if batch.reference_latents is None else batch.reference_latents.float(),
+        None if batch.image_embeds is None else batch.image_embeds.float(),
+    )
+
+
+def frame_latents(networks: PortraitNetworks, batch: PortraitBatch) -> Tensor:
+    """(b, f, c, h/8, w/8) latents of the frames: precomputed, or encoded here."""
+    return networks.encode(batch.frames) if batch.latents is None else batch.latents.float()
 
 
 def drop_conditions(
@@ -81,7 +92,7 @@ def portrait_loss(
             keep if settings.condition_dropout else None,
         )
 
-    latents = networks.encode(batch.frames)
+    latents = networks.latent_space.encode(frame_latents(networks, batch), conditions.reference_latents)
     return diffusion_loss(
         denoiser,
         latents,

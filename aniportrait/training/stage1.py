@@ -72,9 +72,12 @@ class Stage1(LightningModule):
     def validation_step(self, batch: PortraitBatch, batch_idx: int) -> None:
         settings = self.settings.without_dropout()
         generator = validation_generator(self, self.seed, batch_idx)
-        loss, _ = portrait_loss(
-            self.networks, self.scheduler, self.conditions(batch), batch, settings, generator
-        )
+        batch = batch.only_counted()
+        loss = torch.zeros((), device=self.device)  # weighs nothing: a rank may have had no clip left
+        if batch.keys:
+            loss, _ = portrait_loss(
+                self.networks, self.scheduler, self.conditions(batch), batch, settings, generator
+            )
         self.log("val/loss", loss, prog_bar=True, batch_size=len(batch.keys), sync_dist=True)
 
     def configure_optimizers(self) -> Any:

@@ -24,6 +24,13 @@ class Stage2(Stage1):
             raise ValueError("stage 2 trains motion modules, and this denoising UNet has none")
         for weight in motion:
             weight.requires_grad_(True)
+        self.train()  # now, as Lightning keeps the modes that it finds
+
+    def train(self, mode: bool = True) -> "Stage2":
+        """Switch the mode; the frozen PoseGuider stays in eval mode, or its BatchNorm would move with every step."""
+        super().train(mode)
+        self.networks.pose_guider.eval()
+        return self
 
     @torch.no_grad()
     def conditions(self, batch: PortraitBatch) -> Conditions:

@@ -6,7 +6,9 @@ Both sides decode the same frames with the same random weights at full width (51
 1024), one thread, in one run; the audio encoder, which runs once either way, is left out. Three ways: the original's
 (torch's nn.TransformerDecoder over the prefix of t frames for t = 1, 2, ..., its attention to the sound masked to the
 diagonal), our own decoder over every prefix, and `sample`. Prints CPU seconds, how many times less `sample` needs than
-each, and the largest difference between the results.
+each, and the largest difference between the results. `sample` waits for memory (61 MB of weights a frame), prefixes for
+arithmetic, so the ratio differs between machines; the last line sets it against the original's own code on the machine
+where that was measured, both divided by the calibration (see calibration.py).
 """
 
 import argparse
@@ -15,6 +17,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from calibration import calibrate
 from torch import Tensor, nn
 
 from aniportrait.checkpoints.convert_audio import audio2pose_to_published
@@ -22,6 +25,8 @@ from aniportrait.models.pose_decoder import POSE_SIZE, causal_bias
 from aniportrait.models.published_audio2pose import PublishedAudio2Pose
 
 WIDTH = 768  # of wav2vec2-base
+ORIGINAL = 43.2 / 0.585
+"""Cost of the original's code at 300 frames, less its encoder: CPU seconds, and the calibration of that machine."""
 
 
 class GivenFeatures(nn.Module):
@@ -57,6 +62,10 @@ def main() -> None:
             f"{name:29s} {slow:7.2f}   {slow / spent:5.1f} times   largest difference {difference:.1e} "
             "of the largest pose"
         )
+    unit = calibrate()
+    print(f"calibration {unit:.3f}: {spent / unit:.1f} C", end="")
+    ours = f"; the original's code needs {ORIGINAL:.0f} C: {ORIGINAL / (spent / unit):.1f} times"
+    print(ours if options.frames == 300 else "")
 
 
 def timed(work: Callable[[], Tensor], repeats: int) -> tuple[float, Tensor]:

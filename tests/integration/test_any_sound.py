@@ -17,7 +17,7 @@ from aniportrait.data.synthetic import SyntheticTalkers
 from aniportrait.evaluation.mouth_opening_correlation import mouth_opening
 from aniportrait.models.audio2pose import POSE_LIMIT
 from aniportrait.pipelines.audio_driven import speech_offsets
-from aniportrait.pipelines.head_motion import PredictedMotion, frame_count
+from aniportrait.pipelines.head_motion import NetworkMotion, PredictedMotion, frame_count
 
 ROOT = Path(__file__).parents[2]
 RATE = 16_000
@@ -64,7 +64,9 @@ def spoken(networks, audio: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndar
     audio2mesh, audio2pose = networks
     sound, frames = torch.from_numpy(audio)[None], frame_count(len(audio), fps)
     offsets = speech_offsets(audio2mesh, 25.0, sound, frames, fps)
-    head_pose = PredictedMotion(audio2pose, 25.0)(sound, frames, fps, Generator().manual_seed(0))
+    head_pose = NetworkMotion(PredictedMotion(audio2pose), 25.0)(
+        sound, frames, fps, Generator().manual_seed(0)
+    )
     assert offsets.shape == (frames, 468, 3)
     assert head_pose.shape == (frames, 6)
     assert frames == max(1, round(len(audio) / RATE * fps))

@@ -10,7 +10,7 @@ from aniportrait.models.audio2mesh import Audio2Mesh, PublishedHead, TemporalHea
 from aniportrait.models.audio2pose import POSE_LIMIT, Audio2Pose
 from aniportrait.models.audio_encoder import LogMelEncoder
 from aniportrait.models.pose_decoder import alibi_slopes, causal_bias, shifted
-from aniportrait.models.published_audio2pose import PublishedAudio2Pose, sinusoids
+from aniportrait.models.published_audio2pose import PublishedAudio2Pose, positions
 
 
 class RawSamples(nn.Module):
@@ -66,7 +66,7 @@ def test_reach_hides_frames_further_back():
 
 
 def test_sinusoids_alternate_sines_and_cosines():
-    assert sinusoids(3, 4)[2].tolist() == pytest.approx(
+    assert positions(3, 4)[2].tolist() == pytest.approx(
         [math.sin(2), math.cos(2), math.sin(0.02), math.cos(0.02)], abs=1e-6
     )
 
@@ -146,6 +146,13 @@ def test_going_on_from_a_motion_is_what_sampling_did_and_has_gradients():
     assert model.output.weight.grad.abs().sum() > 0
     with pytest.raises(ValueError, match=r"start \(25\) and frames \(6\) must lie within the 30 given"):
         model.continued(audio, motion, start=25, frames=6)
+
+
+@pytest.mark.parametrize("model", [published(), probabilistic()], ids=["published", "probabilistic"])
+def test_what_is_sampled_is_an_ordinary_tensor(model):
+    motion = model.sample(samples(4), 4)
+    assert not motion.is_inference()
+    assert not motion.requires_grad
 
 
 def test_two_seeds_give_two_motions_and_one_seed_gives_one():

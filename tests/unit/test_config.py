@@ -1,14 +1,19 @@
 """Composition: experiments win over defaults, the command line over experiments; a model brings what belongs to it."""
 
 import pytest
+from diffusers.models.resnet import ResnetBlock2D
 from entries import composed
 from hydra.errors import ConfigCompositionException
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
+
+from aniportrait.cli.train import build_module
+from aniportrait.models.checkpointing import _Checkpointed
 
 EXPERIMENTS = ("audio2mesh", "audio2pose", "stage1_reference", "stage2_motion")
 PARTS = {
-    "sd15": ("SDVae", "ClipImageEncoder", "Wav2Vec2Encoder", "v_prediction"),
-    "tiny": ("SpaceToDepth", "ThumbnailEncoder", "LogMelEncoder", "sample"),
+    "sd15": ("SDVae", "ClipImageEncoder", "Wav2Vec2Encoder", "v_prediction", "AbsoluteLatents"),
+    "tiny": ("SpaceToDepth", "ThumbnailEncoder", "LogMelEncoder", "sample", "PortraitRelativeLatents"),
 }
 
 
@@ -16,11 +21,12 @@ PARTS = {
 @pytest.mark.parametrize("model", PARTS)
 def test_a_model_brings_its_encoders_and_schedule_into_every_experiment(experiment, model):
     with composed("train", f"experiment={experiment}", f"model={model}") as config:
-        autoencoder, image_encoder, audio_encoder, prediction = PARTS[model]
+        autoencoder, image_encoder, audio_encoder, prediction, latent_space = PARTS[model]
         assert config.autoencoder._target_.endswith(autoencoder)
         assert config.image_encoder._target_.endswith(image_encoder)
         assert config.audio_encoder._target_.endswith(audio_encoder)
         assert config.noise_schedule.get("prediction_type", "v_prediction") == prediction
+        assert config.latent_space._target_.endswith(latent_space)
         OmegaConf.resolve(config.networks)
         OmegaConf.resolve(config.module)
 
@@ -76,12 +82,30 @@ def test_debug_settings_reach_the_trainer(debug):
         assert config.trainer[node]
 
 
+def test_a_mixture_of_data_sets_reaches_the_datamodule_as_plain_folders_and_weights():
+    parts = "data.folders=[{folder: data/vfhq, weight: 0.7}, {folder: 's3://b/celebv', weight: 0.3}]"
+    for experiment in EXPERIMENTS:
+        with composed("train", f"experiment={experiment}", "model=tiny", "data=mixture", parts) as config:
+            data = instantiate(config.datamodule)
+            assert data.weights == {"data/vfhq": 0.7, "s3://b/celebv": 0.3}
+            assert data.max_bad == 10
+
+
+@pytest.mark.parametrize("data", ["shards", "synthetic", "mixture"])
+def test_every_kind_of_data_says_how_it_is_loaded(data):
+    settings = ("data.flip_chance=0.5", "data.smallest_crop=0.9", "data.latents=false", "data.max_bad=3")
+    with composed("train", "experiment=stage2_motion", "model=tiny", f"data={data}", *settings) as config:
+        node = config.datamodule
+        assert (node.flip_chance, node.smallest_crop, node.latents, node.max_bad) == (0.5, 0.9, False, 3)
+
+
 @pytest.mark.parametrize("model", PARTS)
 def test_the_published_guider_and_windows_are_choices(model):
     choices = ("pose_guider=published", "windows=closed_loop")
     with composed("train", "experiment=stage1_reference", f"model={model}", *choices) as config:
         assert config.windows._target_.endswith("ClosedLoopWindows")
-        assert (config.windows.context_length, config.windows.context_overlap) == (16, 4)
+        windows = instantiate(config.windows)
+        assert (windows.context_length, windows.overlap) == (16, 4)
         guider = config.networks.pose_guider
         assert (guider.statistics, list(guider.input_range)) == ("batch", [-1.0, 509.0])
     running = "pose_guider=published_running"
@@ -89,3 +113,21 @@ def test_the_published_guider_and_windows_are_choices(model):
         guider = config.networks.pose_guider
         assert (guider.statistics, list(guider.input_range)) == ("running", [-1.0, 1.0])
         assert config.windows._target_.endswith("OpenWindows")
+
+
+@pytest.mark.parametrize(("model", "checkpointed"), [("sd15", True), ("tiny", False)])
+def test_only_clips_at_full_size_are_trained_with_gradient_checkpointing(model, checkpointed):
+    with composed("train", "experiment=stage2_motion", f"model={model}") as config:
+        assert config.gradient_checkpointing is checkpointed
+    with composed("train", "experiment=stage1_reference", f"model={model}") as config:
+        assert config.gradient_checkpointing is False
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_gradient_checkpointing_reaches_the_networks(wanted):
+    settings = ("experiment=stage2_motion", "model=tiny", f"gradient_checkpointing={wanted}")
+    with composed("train", *settings) as config:
+        networks = build_module(config, None).networks
+    for network in (networks.denoising_unet, networks.reference_net):
+        layers = [module for module in network.modules() if isinstance(module, ResnetBlock2D)]
+        assert {isinstance(layer, _Checkpointed) for layer in layers} == {wanted}

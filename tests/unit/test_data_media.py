@@ -208,6 +208,23 @@ def test_sound_alone_has_no_picture_and_picture_alone_no_sound(tmp_path):
         read_audio(empty)
 
 
+def test_stereo_becomes_the_mean_of_its_channels_and_loud_peaks_stay(tmp_path):
+    """FFmpeg's own mixture to mono is (left + right) / sqrt(2): up to 1.27 here, cut to 1."""
+    path = tmp_path / "loud.wav"
+    left = (1.8 * tone(0.5) * 32767).astype(np.int16)
+    right = np.where(np.arange(len(left)) < 4000, left, 0).astype(np.int16)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=16_000, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(
+            np.stack([left, right], axis=1).reshape(1, -1), format="s16", layout="stereo"
+        )
+        frame.sample_rate = 16_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    mean = (left / 32768 + right / 32768) / 2
+    np.testing.assert_allclose(read_audio(path), mean, atol=1e-6)
+
+
 def test_sound_is_placed_by_its_timestamps(tmp_path):
     """Half a second of sound that begins 0.25 s after the picture comes 0.25 s late in the waveform."""
     path = tmp_path / "late.mkv"

@@ -1,7 +1,4 @@
-"""Preparation: what is kept, what is dropped and why, and that a kill costs nothing that was finished.
-
-The faces are bright squares: a landmarker that finds bright squares says exactly where they are.
-"""
+"""Preparation: what is kept, what is dropped and why, and that a kill costs nothing that was finished."""
 
 import json
 import os
@@ -9,75 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bright_faces import bright_box, bright_faces, dark, face, preparation, prepared, tone
 
-from aniportrait.data import preprocess
+from aniportrait.data import workers
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.clip_preparation import PreparationSettings, clip_crop
+from aniportrait.data.folder import FolderSource
 from aniportrait.data.media import write_video
 from aniportrait.data.neutral import MOUTH, neutral_mesh
-from aniportrait.data.preprocess import NothingKeptError, prepare
+from aniportrait.data.piece import Piece
+from aniportrait.data.preprocess import NothingKeptError, Partition, Preparation, UnfinishedError
 from aniportrait.data.shards import ShardIndex, read_sample
-from aniportrait.data.sources import FolderSource
-from aniportrait.face.landmarks import NoFaceError
+from aniportrait.data.staging import stage
 from aniportrait.face.track import FaceTrack
 
 
-class BrightSquareLandmarker:
-    """Finds the box of all pixels above 128; landmarks lie on its border and diagonal."""
-
-    def track(self, frames, fps):
-        boxes = [bright_box(frame) for frame in frames]
-        valid = np.array([box is not None for box in boxes])
-        if not valid.any():
-            raise NoFaceError("no bright square")
-        known = [box if box is not None else (0.0, 0.0, 1.0, 1.0) for box in boxes]
-        corners = np.array(known, np.float32).reshape(-1, 1, 2, 2)
-        along = np.linspace(0, 1, 478, dtype=np.float32)[None, :, None]
-        landmarks = np.concatenate(
-            (
-                corners[:, :, 0] + along * (corners[:, :, 1] - corners[:, :, 0]),
-                np.zeros((len(valid), 478, 1)),
-            ),
-            axis=2,
-        ).astype(np.float32)
-        count = len(valid)
-        return FaceTrack(
-            landmarks,
-            np.zeros((count, 468, 3), np.float32),
-            np.tile(np.eye(4, dtype=np.float32), (count, 1, 1)),
-            np.zeros((count, 52), np.float32),
-            valid,
-        )
-
-
-def bright_box(frame):
-    rows, columns = np.nonzero(frame.mean(axis=2) > 128)
-    if not len(rows):
-        return None
-    height, width = frame.shape[:2]
-    return columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height
-
-
-def face(index=0, width=160, height=120, x=40, y=30, side=70):
-    picture = np.full((height, width, 3), 20, np.uint8)
-    picture[y : y + side, x : x + side] = 220
-    return picture
-
-
-def dark(width=160, height=120):
-    return np.full((height, width, 3), 20, np.uint8)
-
-
-def tone(seconds):
-    return (0.3 * np.sin(np.arange(round(16_000 * seconds)) * 0.2)).astype(np.float32)
-
-
 @pytest.fixture(autouse=True)
-def _bright_squares(request, monkeypatch):
-    if "shared" in request.keywords:
-        return
-    monkeypatch.setattr(preprocess, "_landmarker", lambda task_file: BrightSquareLandmarker())
-    monkeypatch.setattr(preprocess, "find_task_file", lambda path: Path("unused.task"))
+def _faces(request):
+    if "shared" not in request.keywords:
+        request.getfixturevalue(bright_faces.__name__)
 
 
 def mixed_folder(folder: Path) -> Path:
@@ -100,12 +47,8 @@ def mixed_folder(folder: Path) -> Path:
     return folder
 
 
-def run(folder: Path, out: Path, **options):
-    return prepare(FolderSource(folder), out, image_size=64, workers=0, clips_per_shard=2, **options)
-
-
 def test_good_clips_are_kept_and_bad_ones_dropped_with_their_reason(tmp_path):
-    report = run(mixed_folder(tmp_path / "clips"), tmp_path / "out")
+    report = prepared(mixed_folder(tmp_path / "clips"), tmp_path / "out")
     assert report == json.loads((tmp_path / "out" / "report.json").read_text())
     reasons = {Path(drop["clip"]).name[0]: drop["reason"] for drop in report["dropped"]}
     assert (report["clips"], report["kept"], set(reasons)) == (11, 5, set("defgjk"))
@@ -126,7 +69,7 @@ def test_good_clips_are_kept_and_bad_ones_dropped_with_their_reason(tmp_path):
 
 
 def test_a_kept_clip_is_a_square_about_the_face_at_the_constant_rate(tmp_path):
-    run(mixed_folder(tmp_path / "clips"), tmp_path / "out")
+    prepared(mixed_folder(tmp_path / "clips"), tmp_path / "out")
     index = ShardIndex.load(tmp_path / "out")
     assert (index.fps, index.image_size) == (25.0, 64)
     good, odd = (read_sample(index.folder, entry) for entry in index.samples[:2])
@@ -148,11 +91,17 @@ def test_a_kept_clip_is_a_square_about_the_face_at_the_constant_rate(tmp_path):
 
 def test_thresholds_are_arguments(tmp_path):
     folder = mixed_folder(tmp_path / "clips")
-    report = run(folder, tmp_path / "out", min_detection_rate=0.4, min_face_height=10.0, min_seconds=0.0)
+    report = prepared(folder, tmp_path / "out", min_detection_rate=0.4, min_face_height=10.0, min_seconds=0.0)
     assert {Path(drop["clip"]).name[0] for drop in report["dropped"]} == set("djk")
-    for options in ({"image_size": 33}, {"fps": 0.0}, {"min_detection_rate": 1.1}, {"margin": -1.0}):
+    for options in (
+        {"image_size": 33},
+        {"fps": 0.0},
+        {"min_detection_rate": 1.1},
+        {"margin": -1.0},
+        {"scenes": "no"},
+    ):
         with pytest.raises(ValueError, match=next(iter(options))):
-            PreparationSettings(**options)
+            preparation(folder, tmp_path, **options)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -161,39 +110,83 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
     folder = mixed_folder(tmp_path / "clips")
-    run(folder, tmp_path / "whole")
+    prepared(folder, tmp_path / "whole")
     seen = []
-    original = preprocess.prepare_clip
+    original = workers.prepare_clip
 
-    def killed_at_the_fifth(path, *rest):
+    def killed_at_the_fifth(clip, *rest):
         if len(seen) == 4:
             seen.append("killed")
             raise KeyboardInterrupt
-        seen.append(path.name)
-        return original(path, *rest)
+        seen.append(clip.path.name)
+        return original(clip, *rest)
 
-    monkeypatch.setattr(preprocess, "prepare_clip", killed_at_the_fifth)
+    monkeypatch.setattr(workers, "prepare_clip", killed_at_the_fifth)
     with pytest.raises(KeyboardInterrupt):
-        run(folder, tmp_path / "out")
+        prepared(folder, tmp_path / "out")
     assert not (tmp_path / "out" / "index.json").exists(), "nobody takes it for a data set"
-    run(folder, tmp_path / "out")
+    prepared(folder, tmp_path / "out")
     assert sorted(seen) == sorted([*os.listdir(folder), "killed"]), "no clip twice, none left out"
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_a_second_run_does_nothing_and_a_changed_clip_is_done_again(tmp_path, monkeypatch):
     folder = mixed_folder(tmp_path / "clips")
-    first = run(folder, tmp_path / "out")
+    first = prepared(folder, tmp_path / "out")
     calls = []
-    original = preprocess.prepare_clip
+    original = workers.prepare_clip
     monkeypatch.setattr(
-        preprocess, "prepare_clip", lambda path, *rest: calls.append(path) or original(path, *rest)
+        workers, "prepare_clip", lambda clip, *rest: calls.append(clip) or original(clip, *rest)
     )
-    assert run(folder, tmp_path / "out") == first
+    assert prepared(folder, tmp_path / "out") == first
     assert not calls
     write_video(folder / "k empty.mp4", [face()] * 20, 25.0)
-    assert run(folder, tmp_path / "out")["kept"] == first["kept"] + 1
+    assert prepared(folder, tmp_path / "out")["kept"] == first["kept"] + 1
     assert calls
+
+
+def test_partitions_on_several_machines_give_the_same_bytes_once_merged(tmp_path, monkeypatch):
+    folder = mixed_folder(tmp_path / "clips")
+    prepared(folder, tmp_path / "whole")
+    done = []
+    original = workers.prepare_clip
+    monkeypatch.setattr(
+        workers, "prepare_clip", lambda clip, *rest: done.append(clip.path) or original(clip, *rest)
+    )
+    shared_out = preparation(folder, tmp_path / "out")
+    for text in ("2/3", "1/3"):
+        shared_out.run_partition(Partition.read(text), workers=0)
+    with pytest.raises(
+        UnfinishedError, match=r"3 of 11 clips are not prepared with these settings yet, .*clips"
+    ):
+        shared_out.merge()
+    with pytest.raises(UnfinishedError, match="11 of 11 clips"):
+        preparation(folder, tmp_path / "out", margin=0.3).merge()
+    shared_out.run_partition(Partition.read("3/3"), workers=0)
+    shared_out.merge()
+    assert sorted(done) == sorted(folder.iterdir()), "no clip is in two partitions, none left out"
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    for text in ("0/3", "4/3", "3", "1/0", "a/b"):
+        with pytest.raises(ValueError, match="must be k/n"):
+            Partition.read(text)
+
+
+def test_other_persons_and_splits_need_no_clip_to_be_prepared_again(tmp_path, monkeypatch):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in "abc":
+        write_video(folder / f"{name}.mp4", [face()] * 20, 25.0)
+    preparation(folder, tmp_path / "out").run_partition(Partition(), workers=0)
+    table = tmp_path / "table.csv"
+    table.write_text("file,identity,split\na.mp4,p,val\nb.mp4,p,\nc.mp4,q,train\n")
+    monkeypatch.setattr(workers, "prepare_clip", lambda *_: pytest.fail("prepared again"))
+    preparation(FolderSource(folder, table), tmp_path / "out").run(workers=0)
+    samples = ShardIndex.load(tmp_path / "out").samples
+    assert [(e.key, e.identity, e.split) for e in samples] == [
+        ("a", "p", "val"), ("b", "p", "val"), ("c", "q", "train"),
+    ]  # fmt: skip
+    stored = read_sample(tmp_path / "out", samples[1]).meta
+    assert (stored.identity, stored.split) == ("p", "val")
 
 
 def test_nothing_kept_is_an_error_that_gives_the_reasons(tmp_path):
@@ -204,7 +197,7 @@ def test_nothing_kept_is_an_error_that_gives_the_reasons(tmp_path):
     with pytest.raises(
         NothingKeptError, match=r"none of 2 clips can be used \(dark\.mp4: no face .*; text\.mp4: "
     ):
-        run(folder, tmp_path / "out")
+        prepared(folder, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "report.json").read_text())["kept"] == 0
     assert not (tmp_path / "out" / "index.json").exists()
 
@@ -214,17 +207,21 @@ def test_an_unexpected_error_drops_the_clip_and_not_the_run(tmp_path, monkeypatc
     folder.mkdir()
     for name in "ab":
         write_video(folder / f"{name}.mp4", [face()] * 20, 25.0)
-    original = preprocess.prepare_clip
+    original = workers.prepare_clip
 
-    def broken_for_a(path, *rest):
-        if path.name == "a.mp4":
+    def broken_for_a(clip, *rest):
+        if clip.path.name == "a.mp4":
             raise RuntimeError("a bug in a library")
-        return original(path, *rest)
+        return original(clip, *rest)
 
-    monkeypatch.setattr(preprocess, "prepare_clip", broken_for_a)
-    report = run(folder, tmp_path / "out")
+    monkeypatch.setattr(workers, "prepare_clip", broken_for_a)
+    report = prepared(folder, tmp_path / "out")
     assert report["dropped"] == [
-        {"clip": str(folder / "a.mp4"), "reason": "unexpected RuntimeError: a bug in a library"}
+        {
+            "clip": str(folder / "a.mp4"),
+            "reason": "unexpected RuntimeError: a bug in a library",
+            "figures": {},
+        }
     ]
 
 
@@ -233,7 +230,7 @@ def test_clips_of_one_name_get_different_keys(tmp_path):
     folder.mkdir()
     for name in ("a b.mp4", "a-b.mp4", "a+b.mov", "ü.mp4"):
         write_video(folder / name, [face()] * 20, 25.0)
-    run(folder, tmp_path / "out")
+    prepared(folder, tmp_path / "out")
     keys = [entry.key for entry in ShardIndex.load(tmp_path / "out").samples]
     assert len(set(keys)) == 4
     assert "clip" in keys
@@ -241,9 +238,9 @@ def test_clips_of_one_name_get_different_keys(tmp_path):
 
 def stage_or_die(task):
     """In a worker: dies of the clip called killer, as from lack of memory."""
-    if task.path.name == "killer.mp4":
+    if task.clip.path.name == "killer.mp4":
         os._exit(9)
-    preprocess._write_outcome(task.staged, f"seen {task.path.name}")
+    stage(task.staged, [Piece(reason=f"seen {task.clip.path.name}")])
 
 
 @pytest.mark.slow
@@ -252,9 +249,9 @@ def test_a_clip_that_kills_its_process_is_dropped_and_the_others_go_on(tmp_path,
     folder.mkdir()
     for name in ("a", "b", "killer", "z"):
         (folder / f"{name}.mp4").write_bytes(b"x")
-    monkeypatch.setattr(preprocess, "_stage", stage_or_die)
+    monkeypatch.setattr(workers, "_stage", stage_or_die)
     with pytest.raises(NothingKeptError):
-        prepare(FolderSource(folder), tmp_path / "out", workers=2)
+        preparation(folder, tmp_path / "out").run(workers=2)
     dropped = json.loads((tmp_path / "out" / "report.json").read_text())["dropped"]
     reasons = {Path(drop["clip"]).stem: drop["reason"] for drop in dropped}
     assert reasons["killer"].startswith("the process that read it was killed")
@@ -294,7 +291,8 @@ def test_a_filmed_clip_is_prepared_with_the_landmarker_itself(shared, tmp_path):
     folder = tmp_path / "clips"
     folder.mkdir()
     os.symlink(shared / "data" / "clips" / "grid_bbaf2n.mp4", folder / "grid.mp4")
-    report = prepare(FolderSource(folder), tmp_path / "out", image_size=128, workers=0)
+    settings = PreparationSettings(image_size=128)
+    report = Preparation(FolderSource(folder), tmp_path / "out", settings).run(workers=0)
     assert (report["kept"], report["dropped"], report["mended"]) == (1, [], [])
     sample = read_sample(tmp_path / "out", ShardIndex.load(tmp_path / "out").samples[0])
     assert sample.meta.frames == 75

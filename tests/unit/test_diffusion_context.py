@@ -56,3 +56,9 @@ def test_an_overlap_as_long_as_the_window_is_refused(windows):
         windows(16, 16)
     with pytest.raises(ValueError, match=r"context_length \(0\)"):
         windows(0, 0)
+
+
+@pytest.mark.parametrize("windows", [OpenWindows, ClosedLoopWindows])
+def test_windows_of_any_length_share_a_quarter_unless_told(windows):
+    assert [windows(length).overlap for length in (3, 4, 16, 24)] == [0, 1, 4, 6]
+    assert windows(16, 7).overlap == 7

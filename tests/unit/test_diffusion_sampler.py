@@ -8,7 +8,7 @@ from aniportrait.diffusion.context import ClosedLoopWindows, OpenWindows
 from aniportrait.diffusion.guidance import guided_prediction
 from aniportrait.diffusion.noise_schedule import build_scheduler
 from aniportrait.diffusion.pose_track import PoseTrack
-from aniportrait.diffusion.sampler import sample
+from aniportrait.diffusion.sampler import initial_noise, sample
 from aniportrait.models.denoising_unet import DenoisingUNet
 from aniportrait.models.reference_net import ReferenceNet
 
@@ -185,3 +185,17 @@ def test_a_video_of_no_frames_or_steps_is_refused():
         draw(Oracle(), steps=0)
     with pytest.raises(ValueError, match="a video of 0 frames"):
         draw(Oracle(), frames=0)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.5, 1.0])
+def test_frames_share_as_much_of_their_noise_as_asked_and_it_stays_normal(shared):
+    noise = initial_noise((2, 3, 4, 32, 32), shared, torch.Generator().manual_seed(0), torch.device("cpu"))
+    assert float(noise.std()) == pytest.approx(1.0, abs=0.03)
+    first, second, other_clip = noise[0, 0].flatten(), noise[0, 1].flatten(), noise[1, 0].flatten()
+    assert float(first @ second) / len(first) == pytest.approx(shared, abs=0.06)
+    assert float(first @ other_clip) / len(first) == pytest.approx(0.0, abs=0.06)
+
+
+def test_a_share_of_the_noise_beyond_all_of_it_is_refused():
+    with pytest.raises(ValueError, match=r"shared_noise \(1.5\) must be from 0 to 1"):
+        draw(Oracle(), shared_noise=1.5)

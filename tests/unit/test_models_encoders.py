@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from published_folder import image_encoder
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from aniportrait.models.autoencoder import SDVae, SpaceToDepth, Taef2
@@ -40,16 +41,7 @@ def test_sd_vae_scales_by_the_factor_of_its_config(tmp_path):
 
 
 def test_clip_looks_at_the_middle_of_the_portrait(tmp_path):
-    config = CLIPVisionConfig(
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        image_size=16,
-        patch_size=8,
-        projection_dim=24,
-    )
-    CLIPVisionModelWithProjection(config).save_pretrained(tmp_path / "model" / "image_encoder")
+    image_encoder().save_pretrained(tmp_path / "model" / "image_encoder")
     whole, direct = (
         ClipImageEncoder(tmp_path / "model"),
         ClipImageEncoder(tmp_path / "model" / "image_encoder"),

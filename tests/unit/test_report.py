@@ -12,7 +12,8 @@ from PIL import Image
 
 from aniportrait.evaluation.curves import read_curves, running_mean
 from aniportrait.evaluation.mesh_figures import draw_meshes, draw_mouth
-from aniportrait.evaluation.report import Column, Curves, Images, Part, Row, Table, Text, Video, write_report
+from aniportrait.evaluation.report import write_report
+from aniportrait.evaluation.report_sections import Column, Curves, Images, Part, Row, Table, Text, Video
 from aniportrait.evaluation.scores import Score, bootstrap_interval
 from aniportrait.face.topology import INNER_LIPS, OUTER_LIPS, VERTICES
 

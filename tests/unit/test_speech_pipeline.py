@@ -13,7 +13,13 @@ from aniportrait.face.head_pose import resampled_head_pose
 from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.face.topology import BLENDSHAPES, INNER_LIP_PAIRS, LIPS
 from aniportrait.pipelines.audio_driven import speech_offsets
-from aniportrait.pipelines.head_motion import PoseTemplate, PredictedMotion, StillHead, frame_count
+from aniportrait.pipelines.head_motion import (
+    NetworkMotion,
+    PoseTemplate,
+    PredictedMotion,
+    StillHead,
+    frame_count,
+)
 from aniportrait.pipelines.resting_face import MOVEMENTS, _movements, resting_mesh
 
 RATES = (25.0, 29.97, 30.0, 60.0)
@@ -29,6 +35,8 @@ class Ramp(nn.Module):
 class Nod(nn.Module):
     """Head motion that turns by a degree each second, at 25 fps."""
 
+    identity = nn.Embedding(1, 1)
+
     def sample(self, audio, frames, identity, generator):
         return torch.nn.functional.pad((torch.arange(frames) / 25.0)[None, :, None], (0, 5))
 
@@ -40,7 +48,7 @@ def test_meshes_and_poses_keep_time_at_any_frame_rate(fps, samples):
     frames = frame_count(samples, fps)
     assert frames == max(1, round(samples / 16_000 * fps))
     offsets = speech_offsets(Ramp(), 25.0, audio, frames, fps)
-    motion = PredictedMotion(Nod(), 25.0, smoothing=1)(audio, frames, fps, Generator())
+    motion = NetworkMotion(PredictedMotion(Nod(), smoothing=1), 25.0)(audio, frames, fps, Generator())
     last = (frame_count(samples, 25.0) - 1) / 25.0
     expected = np.minimum(np.arange(frames) / fps, last)
     assert offsets.shape == (frames, 468, 3)

@@ -18,14 +18,17 @@ SIZES = {
 }
 
 
-@functools.cache
 def networks(motion=False):
+    return reference_net(), denoiser(motion)
+
+
+def reference_net():
     torch.manual_seed(1)
-    return ReferenceNet(**SIZES).eval(), denoiser(motion)
+    return ReferenceNet(**SIZES).eval()
 
 
-@functools.cache
 def denoiser(motion=False):
+    """A fresh one: tests write into it."""
     torch.manual_seed(2)
     stage1 = DenoisingUNet(**SIZES).eval()
     return stage1.with_motion(16, 4) if motion else stage1
@@ -54,7 +57,7 @@ def inputs(b=2, f=3, side=8):
 
 def reference(b=2, side=8):
     latents = torch.randn(b, 12, side, side, generator=torch.Generator().manual_seed(5))
-    return networks()[0](latents, inputs(b)["image_embeds"])
+    return reference_net()(latents, inputs(b)["image_embeds"])
 
 
 def close(a, b, tolerance=1e-5):

@@ -14,7 +14,7 @@ from aniportrait.data.schema import PortraitBatch
 from aniportrait.diffusion.sampler import sample
 from aniportrait.evaluation.face_l1 import FaceRegionL1
 from aniportrait.models.portrait_networks import PortraitNetworks
-from aniportrait.training.portrait_step import batch_conditions
+from aniportrait.training.portrait_step import batch_conditions, frame_latents
 
 
 class SampleFrames(Callback):
@@ -27,13 +27,17 @@ class SampleFrames(Callback):
         folder: where pictures are written.
         clips: at most this many of the batch.
         steps: of the solver.
+        shared_noise: part of the noise that a clip's frames have in common, as when they are animated.
         seed: of the noise, the same at every validation.
     """
 
-    def __init__(self, folder: str, clips: int = 4, steps: int = 4, seed: int = 42):
+    def __init__(
+        self, folder: str, clips: int = 4, steps: int = 4, shared_noise: float = 0.0, seed: int = 42
+    ):
         self.folder = Path(folder)
         self.clips = clips
         self.steps = steps
+        self.shared_noise = shared_noise
         self.seed = seed
         self._batch: PortraitBatch | None = None
 
@@ -46,7 +50,7 @@ class SampleFrames(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if batch_idx == 0:
-            self._batch = first_clips(batch, self.clips)
+            self._batch = batch.only_counted().first(self.clips)
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -65,7 +69,7 @@ class SampleFrames(Callback):
 
     def _sampled(self, networks: PortraitNetworks, scheduler, batch: PortraitBatch) -> torch.Tensor:
         conditions = batch_conditions(networks, batch)
-        latents = networks.encode(batch.frames)
+        latents = frame_latents(networks, batch)
         sampled = sample(
             networks.denoising_unet,
             scheduler,
@@ -74,9 +78,10 @@ class SampleFrames(Callback):
             reference_features=conditions.reference_features,
             latent_shape=tuple(latents.shape),  # pyright: ignore[reportArgumentType]
             steps=self.steps,
+            shared_noise=self.shared_noise,
             generator=Generator(latents.device).manual_seed(self.seed),
         )
-        return networks.decode(sampled)
+        return networks.decode(networks.latent_space.decode(sampled, conditions.reference_latents))
 
     def _show(self, trainer: Trainer, grid: np.ndarray) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -87,11 +92,6 @@ class SampleFrames(Callback):
                 logger.log_image("val/samples", [grid], step=trainer.global_step)
             elif hasattr(getattr(logger, "experiment", None), "add_image"):
                 logger.experiment.add_image("val/samples", grid, trainer.global_step, dataformats="HWC")
-
-
-def first_clips(batch: PortraitBatch, count: int) -> PortraitBatch:
-    """The first `count` clips of a batch."""
-    return batch._make(field[:count] for field in batch)
 
 
 def _grid(batch: PortraitBatch, frames: torch.Tensor) -> np.ndarray:

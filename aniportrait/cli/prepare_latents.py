@@ -1,0 +1,34 @@
+"""python prepare.py step=latents: the frozen encoders' answers to every frame of a data set, for training to read."""
+
+import logging
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor
+
+from aniportrait.cli.encoders import encoder_name
+from aniportrait.data.latents import LatentsOrigin, write_latents
+from aniportrait.data.mixture import one_folder
+from aniportrait.data.shards import ShardIndex
+
+log = logging.getLogger(__name__)
+
+
+def prepare_latents(config: DictConfig) -> None:
+    """Write latents and image embeddings beside the shards of `config.data.folder`."""
+    folder = one_folder(config.data.folder, "step=latents")
+    index = ShardIndex.load(folder)
+    device = config.encoding.device
+    autoencoder = instantiate(config.autoencoder).to(device).eval()
+    image_encoder = instantiate(config.image_encoder).to(device).eval()
+    names = encoder_name(autoencoder), encoder_name(image_encoder)
+
+    @torch.inference_mode()
+    def encode(pictures: Tensor) -> tuple[Tensor, Tensor]:
+        pictures = pictures.to(device)
+        return autoencoder.encode(pictures), image_encoder(pictures)[:, 0]
+
+    origin = LatentsOrigin(*names, config.image_size, index.digest)
+    written = write_latents(folder, encode, origin, batch_size=config.encoding.batch_size)
+    log.info("latents of %d clips at %d pixels in %s", len(index.samples), config.image_size, written)

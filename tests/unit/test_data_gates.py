@@ -1,0 +1,253 @@
+"""The gates: cuts, other faces, gaps, blur, yaw, silence, sound beside the lips; and what must not be dropped."""
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from bright_faces import bright_faces, dark, face, prepared, tone
+
+from aniportrait.data import clip_sound
+from aniportrait.data.gates import DroppedClipError, Gates, longest_run
+from aniportrait.data.media import write_video
+from aniportrait.data.shards import ShardIndex, read_sample
+from aniportrait.data.sources import SourceClip, with_splits
+from aniportrait.data.sync import SyncMeasurement
+
+pytestmark = pytest.mark.usefixtures(bright_faces.__name__)
+
+
+class OneFilm:
+    """A source of one film, or of sections of it."""
+
+    def __init__(self, folder: Path, frames, audio=None, fps=25.0, sections=((0.0, None),)):
+        self.path, self.sections = folder / "film.mp4", sections
+        write_video(self.path, frames, fps, audio)
+
+    def clips(self):
+        return with_splits(
+            [
+                SourceClip(self.path, "p", None, f"film-{begin:g}", None, begin, end)
+                for begin, end in self.sections
+            ]
+        )
+
+
+def samples(folder):
+    return [read_sample(folder, entry) for entry in ShardIndex.load(folder).samples]
+
+
+def reason(report):
+    assert report["kept"] == 0 or report["dropped"], report
+    return report["dropped"][0]["reason"]
+
+
+def dropped(tmp_path, source, **options) -> str:
+    """The reason why the only clip of a source is dropped."""
+    with pytest.raises(ValueError, match="none of 1 clips can be used") as caught:
+        prepared(source, tmp_path / "out", **options)
+    return str(caught.value)
+
+
+def two_scenes(first: int, second: int):
+    return [face(x=10, background=90)] * first + [face(x=60)] * second
+
+
+def test_of_a_clip_with_a_cut_the_longest_scene_is_kept_and_named(tmp_path):
+    report = prepared(OneFilm(tmp_path, two_scenes(30, 45)), tmp_path / "out", cut_threshold=27.0)
+    assert report["mended"][0]["notes"] == ["cut into 2 scenes (at 1.20 s), kept 1.20 to 3.00 s"]
+    (sample,) = samples(tmp_path / "out")
+    assert (sample.meta.key, sample.meta.frames, sample.meta.begin) == ("film-0", 45, 1.2)
+
+
+def test_the_longest_scene_gives_way_to_one_with_a_face(tmp_path):
+    frames = [np.full((120, 160, 3), 100, np.uint8)] * 45 + [face()] * 30
+    report = prepared(OneFilm(tmp_path, frames), tmp_path / "out", cut_threshold=20.0)
+    assert report["samples"][0]["seconds"] == 1.2
+    assert "kept 1.80 to 3.00 s" in report["mended"][0]["notes"][0]
+
+
+def test_all_scenes_become_clips_of_their_own_each_with_its_own_square(tmp_path):
+    source = OneFilm(tmp_path, two_scenes(30, 45), tone(3))
+    prepared(source, tmp_path / "out", cut_threshold=27.0, scenes="all")
+    first, second = samples(tmp_path / "out")
+    assert [(s.meta.key, s.meta.frames, s.meta.begin) for s in (first, second)] == [
+        ("film-0--1", 30, 0.0), ("film-0--2", 45, 1.2),
+    ]  # fmt: skip
+    assert first.meta.crop != second.meta.crop
+    assert first.audio is not None
+    assert second.audio is not None
+    np.testing.assert_allclose(second.audio[4000:5000], tone(3)[19200 + 4000 : 19200 + 5000], atol=0.1)
+
+
+def test_a_long_scene_becomes_clips_of_equal_length(tmp_path):
+    prepared(OneFilm(tmp_path, [face()] * 125), tmp_path / "out", longest_seconds=2.0)
+    assert [(s.meta.key, s.meta.frames, s.meta.begin) for s in samples(tmp_path / "out")] == [
+        ("film-0--1", 42, 0.0), ("film-0--2", 41, 1.68), ("film-0--3", 42, 3.32),
+    ]  # fmt: skip
+
+
+def test_sections_of_one_film_are_clips_with_their_own_sound(tmp_path):
+    clicks = np.zeros(6 * 16_000, np.float32)
+    clicks[[24_000, 72_000]] = 0.9  # at 1.5 and 4.5 s
+    source = OneFilm(tmp_path, [face()] * 150, clicks, sections=((1.0, 2.0), (4.0, 5.0), (9.0, 10.0)))
+    report = prepared(source, tmp_path / "out")
+    assert "beyond the end" in report["dropped"][0]["reason"]
+    first, second = samples(tmp_path / "out")
+    for sample in (first, second):
+        assert sample.meta.frames == 25
+        assert sample.audio is not None
+        assert abs(int(np.abs(sample.audio).argmax()) - 8_000) < 200, "half a second into the section"
+    assert first.meta.source == second.meta.source == "film.mp4"
+
+
+def with_other_face(small: int):
+    picture = face(width=320, x=20, side=80)
+    picture[:, 160:] = face(x=60, side=small)
+    return [picture] * 30
+
+
+def test_the_largest_face_is_taken_and_another_one_is_a_reason_only_if_one_wants_it(tmp_path):
+    report = prepared(OneFilm(tmp_path, with_other_face(60)), tmp_path / "out", min_face_height=50.0)
+    assert report["samples"][0]["figures"]["other_face"] == pytest.approx(0.75, abs=0.02)
+    x0, _, x1, _ = samples(tmp_path / "out")[0].meta.crop
+    assert x0 <= 20
+    assert x1 >= 100
+    said = dropped(tmp_path / "b", Film(tmp_path, 60), min_face_height=50.0, largest_other_face=0.7)
+    assert "another face of 0.75 times the height is seen in 100 %" in said
+    assert (
+        prepared(Film(tmp_path, 40), tmp_path / "c", min_face_height=50.0, largest_other_face=0.7)["kept"]
+        == 1
+    )
+
+
+def Film(tmp_path, small):  # noqa: N802
+    return OneFilm(tmp_path, with_other_face(small))
+
+
+def test_a_face_that_is_away_too_long_is_a_reason(tmp_path):
+    frames = [face()] * 100 + [dark()] * 15 + [face()] * 60
+    assert prepared(OneFilm(tmp_path, frames), tmp_path / "kept")["kept"] == 1
+    assert "the face is away for 0.60 s at a time, at most 0.5 s" in dropped(
+        tmp_path, OneFilm(tmp_path, frames), longest_gap=0.5
+    )
+
+
+def test_a_blurred_face_is_dropped(tmp_path):
+    blurred = [cv2.GaussianBlur(face(), (0, 0), 8)] * 30
+    said = dropped(tmp_path, OneFilm(tmp_path, blurred), image_size=256)
+    assert "the face is blurred: sharpness" in said
+    assert prepared(OneFilm(tmp_path, blurred), tmp_path / "kept", min_sharpness=0.0)["kept"] == 1
+
+
+def test_silence_is_a_reason_only_if_one_wants_sound(tmp_path):
+    half = np.concatenate((tone(1), np.zeros(16_000, np.float32)))
+    film = OneFilm(tmp_path, [face()] * 50, half)
+    report = prepared(film, tmp_path / "kept")
+    assert report["samples"][0]["figures"]["sound"] == pytest.approx(0.5, abs=0.06)
+    assert "audible in 5" in dropped(tmp_path, film, min_sound=0.8)
+    silent = OneFilm(tmp_path, [face()] * 50)
+    assert "audible in 0 % of the time, at least 1 %" in dropped(tmp_path, silent, min_sound=0.01)
+
+
+@pytest.mark.parametrize("lag", [0.2, -0.2])
+def test_sound_that_is_clearly_off_is_shifted_to_the_lips(tmp_path, monkeypatch, lag):
+    clicks = np.zeros(3 * 16_000, np.float32)
+    clicks[24_000] = 0.9
+    film = OneFilm(tmp_path, [face()] * 75, clicks)
+    monkeypatch.setattr(clip_sound, "measure_sync", lambda *_: SyncMeasurement(lag, 0.4, 9.0))
+    report = prepared(film, tmp_path / "out")
+    (sample,) = samples(tmp_path / "out")
+    assert sample.audio is not None
+    assert len(sample.audio) == 75 * 640
+    assert abs(int(np.abs(sample.audio).argmax()) - (24_000 - round(lag * 16_000))) < 200
+    word = "late" if lag > 0 else "early"
+    assert report["mended"][0]["notes"] == [f"sound shifted: it was 0.20 s {word} (confidence 9.0)"]
+    assert report["samples"][0]["figures"]["sync_lag"] == lag
+
+
+@pytest.mark.parametrize(
+    ("measured", "options", "said"),
+    [
+        (SyncMeasurement(0.6, 0.0, 9.0), {}, "the sound is 0.60 s late (confidence 9.0), at most 0.4 s"),
+        (
+            SyncMeasurement(-0.2, 0.0, 9.0),
+            {"longest_shift": 0.0},
+            "0.20 s early (confidence 9.0), at most 0 s",
+        ),
+        (SyncMeasurement(0.0, 0.1, 3.0), {"min_agreement": 0.15}, "agree by 0.10, at least 0.15"),
+    ],
+)
+def test_sound_that_does_not_belong_to_the_lips_is_a_reason(tmp_path, monkeypatch, measured, options, said):
+    monkeypatch.setattr(clip_sound, "measure_sync", lambda *_: measured)
+    assert said in dropped(tmp_path, OneFilm(tmp_path, [face()] * 75, tone(3)), **options)
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [None, SyncMeasurement(0.9, 0.0, 4.9), SyncMeasurement(0.15, 0.4, 12.0), SyncMeasurement(0.0, 0.0, 2.0)],
+    ids=["nothing to tell", "uncertain", "tolerated", "no agreement"],
+)
+def test_what_is_not_certain_changes_nothing(tmp_path, monkeypatch, measured):
+    monkeypatch.setattr(clip_sound, "measure_sync", lambda *_: measured)
+    report = prepared(OneFilm(tmp_path, [face()] * 75, tone(3)), tmp_path / "out")
+    assert (report["kept"], report["mended"]) == (1, [])
+
+
+def test_variable_rates_rotation_and_odd_sizes_come_out_right(tmp_path):
+    """A face that lies on its side in the file, in frames of odd size, shown for 40 and 80 ms by turns."""
+    path = tmp_path / "clips" / "film.mp4"
+    path.parent.mkdir()
+    upright = face(width=121, height=161, x=25, y=70, side=70)
+    lying = np.rot90(upright, 1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number in range(20):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(lying[:120, :160]), format="rgb24")
+            frame.pts, frame.time_base = number // 2 * 120 + number % 2 * 40, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    turn_clockwise(path, height=120)
+    report = prepared(path.parent, tmp_path / "out")
+    (sample,) = samples(tmp_path / "out")
+    assert abs(sample.meta.frames - 29) <= 1, "20 frames last 1.16 s"
+    assert report["mended"] == []
+    x0, y0, x1, y1 = sample.meta.crop
+    assert x1 - x0 == 120
+    assert (y0 + y1) / 2 == pytest.approx(105, abs=16), "the face is in the lower half of the upright picture"
+
+
+def turn_clockwise(path: Path, height: int) -> None:
+    """Write the rotation that a phone writes into the file's header."""
+    data = bytearray(path.read_bytes())
+    unturned = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+    clockwise = struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, height << 16, 0, 0x40000000)
+    matrix = data.index(unturned, data.index(b"tkhd"))
+    data[matrix : matrix + 36] = clockwise
+    path.write_bytes(data)
+
+
+def test_a_head_that_turns_away_is_a_reason():
+    Gates(max_yaw=45).check_yaw(44.9)
+    Gates(max_yaw=None).check_yaw(89)
+    with pytest.raises(DroppedClipError, match="the head turns by 50 degrees"):
+        Gates(max_yaw=45).check_yaw(50)
+
+
+@pytest.mark.parametrize(
+    "options", [{"min_sound": 1.5}, {"min_seconds": -1}, {"longest_shift": -0.1}, {"max_yaw": -3}]
+)
+def test_a_threshold_that_cannot_be_is_named(options):
+    with pytest.raises(ValueError, match=rf"gates\.{next(iter(options))}"):
+        Gates(**options)
+
+
+def test_the_longest_run_is_counted_in_frames():
+    assert longest_run(np.array([True, False, True, True, True, False, True])) == 3
+    assert longest_run(np.zeros(5, bool)) == 0
+    assert longest_run(np.ones(5, bool)) == 5
