@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from aniportrait.checkpoints.store import Weights, open_weights
-from aniportrait.cli.networks import load_network
+from aniportrait.cli.networks import choices_of, load_network
 from aniportrait.data.schema import SpeechBatch
 from aniportrait.data.shards import ShardEntry, ShardIndex
 from aniportrait.data.speech_windows import SpeechWindows
@@ -60,7 +60,7 @@ def evaluate_audio2mesh(weights: Weights, index: ShardIndex, config: DictConfig)
     train = list(whole_clips(index, index.of_split("train"), "training clips"))
     tuning = list(whole_clips(index, index.of_split("val"), "validation clips")) or train
     ours = _predictor(weights, config)
-    rivals = {name: _predictor(open_weights(folder), config) for name, folder in config.rivals.items()}
+    rivals = _rivals(config)
     ridge = _baseline(ridge_mesh(train, tuning))
     rows = [
         Row("audio2mesh", _scores(ours, clips, index.fps)),
@@ -94,6 +94,17 @@ def whole_clips(index: ShardIndex, entries: Sequence[ShardEntry], what: str) -> 
     for entry in tqdm(with_sound, what, unit="clip"):
         whole = SpeechWindows(index.fps, entry.frames, (), cache_bytes=0)
         yield whole.collate([whole.fixed(entry, 0)])
+
+
+def _rivals(config: DictConfig) -> dict[str, Predictor]:
+    """Predictors of config.rivals, by what their cards say they are: "published head, log_mel"."""
+    rivals: dict[str, Predictor] = {}
+    for folder in config.rivals:
+        weights = open_weights(folder)
+        choices = choices_of(weights, "audio2mesh")
+        name = f"{choices['mesh_head']} head, {choices['audio_encoder']}"
+        rivals[f"{name} ({folder})" if name in rivals else name] = _predictor(weights, config)
+    return rivals
 
 
 def _predictor(weights: Weights, config: DictConfig) -> Predictor:

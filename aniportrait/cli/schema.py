@@ -80,7 +80,7 @@ class EvaluateConfig:
     """python evaluate.py"""
 
     weights: str = MISSING
-    rivals: dict[str, str] = field(default_factory=dict)
+    rivals: list[str] = field(default_factory=list)
     runs: str | None = None
     out: str = MISSING
     split: str | None = None

@@ -92,9 +92,10 @@ def tone(seconds: float) -> np.ndarray:
 def test_every_sound_and_cuts_of_it_give_faces_of_its_length(networks, shared):
     files = sorted((shared / "data" / "audio").glob("*.wav"))
     assert files
-    for number, file in enumerate(files):
+    for file in files:
         audio = read_audio(file)
-        spoken(networks, audio, FRAME_RATES[number % 4])
+        for fps in FRAME_RATES:
+            spoken(networks, audio, fps)
         for seconds, fps in zip((0.1, 0.33, 1.0, 2.71), FRAME_RATES, strict=True):
             spoken(networks, audio[: round(seconds * RATE)], fps)
 
