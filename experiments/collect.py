@@ -24,6 +24,7 @@ def main(target: str, *entries: str) -> None:
             "split": runs[0]["split"],
             "training seeds": [run["training seed"] for run in runs],
             "training commands": [run["training command"] for run in runs],
+            "rivals' training commands": runs[0]["rivals' training commands"],
             "evaluation commands": [run["command"] for run in runs],
             "scores": {title: merged([run["scores"][title] for run in runs]) for title in runs[0]["scores"]},
         }
@@ -33,14 +34,18 @@ def main(target: str, *entries: str) -> None:
 def one_run(folder: Path) -> dict[str, Any]:
     """What an evaluation says, and how the weights it scored were trained."""
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    config = yaml.safe_load((Path(results["weights"]) / "config.yaml").read_text(encoding="utf-8"))
-    overrides = yaml.safe_load(
-        (Path(results["weights"]) / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")
-    )
+    run = Path(results["weights"])
     return results | {
-        "training seed": config["seed"],
-        "training command": " ".join(("python train.py", *overrides)),
+        "training seed": yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["seed"],
+        "training command": training_command(run),
+        "rivals' training commands": [training_command(Path(rival)) for rival in results["rivals"]],
     }
+
+
+def training_command(run: Path) -> str:
+    """The command that trained a run."""
+    overrides = yaml.safe_load((run / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+    return " ".join(("python train.py", *overrides))
 
 
 def merged(tables: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:

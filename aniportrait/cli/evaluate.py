@@ -61,6 +61,7 @@ def evaluate(config: DictConfig) -> None:
     results = {
         "command": " ".join(("python evaluate.py", *HydraConfig.get().overrides.task)),
         "weights": str(config.weights),
+        "rivals": list(config.rivals),
         "data": str(index.folder),
         "split": config.split,
         "seed": config.seed,
