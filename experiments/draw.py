@@ -18,7 +18,11 @@ def main(folder: str, *columns: str) -> None:
     results = json.loads((Path(folder) / "results.json").read_text(encoding="utf-8"))
     title = Path(folder).name
     figure, axes = plt.subplots(
-        len(results), len(columns), figsize=(4.6 * len(columns), 2.9 * len(results)), squeeze=False
+        len(results),
+        len(columns),
+        figsize=(2 + 3.2 * len(columns), 2.6 * len(results)),
+        squeeze=False,
+        sharey="row",
     )
     for row, (name, entry) in zip(axes, results.items(), strict=True):
         for axis, column in zip(row, columns, strict=True):
@@ -29,18 +33,15 @@ def main(folder: str, *columns: str) -> None:
 
 
 def bars(axis: Any, rows: dict[str, dict[str, Any]], column: str) -> None:
-    """One bar a system, the seeds as dots."""
-    scored = {
-        name: cells[column]
-        for name, cells in rows.items()
-        if isinstance(cells[column], dict) and cells[column]["mean"] is not None
-    }
-    names = list(scored)[::-1]
-    axis.barh(
-        names, [scored[name]["mean"] for name in names], color=["#9db4c8"] * (len(names) - 1) + ["#2f6690"]
-    )
-    for name in names:
-        axis.plot(scored[name]["runs"], [name] * len(scored[name]["runs"]), "k.", markersize=4)
+    """One bar a system, each run a dot; nothing where a system has no score."""
+    names = list(rows)[::-1]
+    cells = [rows[name][column] for name in names]
+    means = [(cell["mean"] or 0.0) if isinstance(cell, dict) else 0.0 for cell in cells]
+    axis.barh(range(len(names)), means, color=["#9db4c8"] * (len(names) - 1) + ["#2f6690"])
+    for place, cell in enumerate(cells):
+        runs = [run for run in cell["runs"] if run is not None] if isinstance(cell, dict) else []
+        axis.plot(runs, [place] * len(runs), "k.", markersize=4)
+    axis.set_yticks(range(len(names)), names)
     axis.tick_params(labelsize=7)
 
 
