@@ -24,7 +24,7 @@ DEMO  ?= outputs/demo
 # About four minutes on two cores; the config's own default takes one.
 STAGE1_STEPS ?= 420
 
-.PHONY: help install system-libraries format lint types test test-slow parity bench-data bench-audio2pose bench-sampling demo ci clean
+.PHONY: help install moonshine sweeps system-libraries format lint types test test-slow parity bench-data bench-audio2pose bench-sampling demo ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,14 @@ install: $(INSTALLED) ## create .venv and install the package with what training
 
 system-libraries: $(INSTALLED) ## check that the libraries MediaPipe loads are on this machine
 	@$(PY) -c "$$SYSTEM_LIBRARIES_CHECK"
+
+moonshine: $(INSTALLED) ## add the pretrained speech encoder (audio_encoder=moonshine), two pip packages of 80 MB
+# Of moonshine-voice one file is wanted; what it requires plays and records sound.
+	$(PIP_INSTALL) -c constraints.txt -e '.[moonshine]'
+	$(PIP_INSTALL) --no-deps moonshine-voice==0.0.73
+
+sweeps: $(INSTALLED) ## add what sweeps need: Optuna, joblib and submitit for Hydra's -m
+	$(PIP_INSTALL) -c constraints.txt -e '.[sweep]'
 
 format: $(INSTALLED) ## rewrite the sources in the project's format
 	$(PY) -m ruff check --fix-only .
