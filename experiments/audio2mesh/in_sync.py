@@ -1,6 +1,6 @@
 """Clips whose lips and sound belong together, out of a table of measurements: what lips can be learned from.
 
-    python experiments/audio2mesh/in_sync.py ../shared/data/clips outputs/in_sync
+    python experiments/audio2mesh/in_sync.py CLIPS outputs/in_sync
 
 Training clips are copied with their sound moved by the lag the table states, if that is clear ("in sync", "probably
 in sync" or "offset"); validation clips are taken as they are, and only those in sync. Nothing is coded anew.
