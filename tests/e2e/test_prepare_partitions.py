@@ -22,7 +22,7 @@ def clips(shared: Path, folder: Path) -> Path:
 
 @pytest.mark.shared
 def test_partitions_in_processes_of_joblib_prepare_every_clip_for_one_merge(shared, tmp_path):
-    """joblib's processes cannot have children of multiprocessing's own without more ado."""
+    """Once every worker died of joblib's start method, and every clip was dropped for it."""
     settings = f"source.path={clips(shared, tmp_path / 'clips')}", "out=out", "image_size=64", "workers=1"
     swept = run("prepare.py", "-m", PARTITIONS, "hydra/launcher=joblib", *settings, cwd=tmp_path)
     assert swept.returncode == 0, swept.stderr
