@@ -29,7 +29,7 @@ def main(folder: str, *columns: str) -> None:
             bars(axis, entry["scores"][title], column)
             axis.set_title(f"{name}: {column}", fontsize=9)
     figure.tight_layout()
-    figure.savefig(Path(folder) / "figure.png", dpi=90)
+    figure.savefig(Path(folder) / "figure.png", dpi=90, bbox_inches="tight")
 
 
 def bars(axis: Any, rows: dict[str, dict[str, Any]], column: str) -> None:

@@ -45,7 +45,7 @@ def test_few_clips_bring_their_encoder_and_head_whatever_the_model(model):
     with composed("train", "experiment=audio2mesh_few_clips", f"model={model}") as config:
         assert config.audio_encoder._target_.endswith("MoonshineEncoder")
         assert config.mesh_head.in_width == 288
-        assert (config.mesh_head.width, config.max_steps, config.datamodule.start_step) == (64, 400, 25)
+        assert (config.mesh_head.width, config.max_steps, config.datamodule.start_step) == (128, 400, 25)
     rival = ("audio_encoder=log_mel", "mesh_head=published", "module.loss.lip_weight=0")
     with composed("train", "experiment=audio2mesh_few_clips", f"model={model}", *rival) as config:
         assert (config.mesh_head.in_width, config.module.loss.lip_weight) == (128, 0)
