@@ -14,7 +14,7 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 
 class DiffusionTerms(NamedTuple):
-    """For logging: per_sample (b,) unweighted mean squared errors, their timesteps (b,) and the mean of their noise (b,)."""
+    """Of each sample, (b,): unweighted mean squared error, timestep, mean of the noise."""
 
     per_sample: Tensor
     timesteps: Tensor

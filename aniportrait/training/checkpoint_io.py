@@ -9,7 +9,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the checkpoint's place and then puts it there, so that a kill or a full disk costs the new one only.
+    """Writes beside the checkpoint's place, then puts it there: a kill or a full disk costs the new one only.
 
     Lightning's own way builds the file in memory first, and on some systems in another file system.
     """

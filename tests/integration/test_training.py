@@ -122,7 +122,8 @@ def test_two_ranks_are_one_process_with_the_doubled_batch_and_none_looks_for_unu
     ranks = in_a_process(
         shards, tmp_path / "ranks", *chosen, "batch_size=1", "trainer.devices=2", "+trainer.strategy=ddp"
     )
-    assert ranks.communicate(timeout=300) and ranks.returncode == 0
+    errors = ranks.communicate(timeout=300)[1]
+    assert ranks.returncode == 0, errors
     whole = trained(shards, tmp_path / "whole", *chosen, "batch_size=2")
     assert farthest(tmp_path / "ranks", whole) < 1e-5
 

@@ -26,7 +26,8 @@ class NoiseAlarm(Callback):
         if batch_idx % (self.every * trainer.accumulate_grad_batches):
             return
         mine: Any = pl_module.noise_mean
-        everyone = pl_module.all_gather(mine).flatten()
+        everyone: Any = pl_module.all_gather(mine)
+        everyone = everyone.flatten()
         if len(torch.unique(everyone)) < len(everyone):
             raise EqualNoiseError(
                 f"{len(everyone)} samples of {trainer.world_size} ranks have {len(torch.unique(everyone))} different "
