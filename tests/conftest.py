@@ -1,11 +1,16 @@
-"""Where fixtures live, and the one way a test asks for them."""
+"""What lies outside of the repository, and the one way a test asks for it."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-SHARED = Path(os.environ.get("SHARED", Path(__file__).parents[1] / ".." / "shared")).resolve()
+from aniportrait.face.canonical import CanonicalFace, load_canonical_face
+from aniportrait.face.task_file import TaskFileError
+
+# In the environment, as make puts it there: what tests run finds it as well.
+os.environ.setdefault("SHARED", str(Path(__file__).parents[1] / ".." / "shared"))
+SHARED = Path(os.environ["SHARED"]).resolve()
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +19,12 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"fixtures folder {SHARED} is absent (set SHARED)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def canonical() -> CanonicalFace:
+    """MediaPipe's face at rest; a test that asks for it skips where there is no landmarker bundle."""
+    try:
+        return load_canonical_face()
+    except TaskFileError as error:
+        pytest.skip(str(error))

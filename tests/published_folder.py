@@ -21,6 +21,8 @@ LATENT_DIM = 16
 IDENTITIES = 5
 POSE_LAYERS = 2
 MOTION_FRAMES = 32
+HEADS = "heads.pose_guider=4"
+"""What no file of the folder says."""
 
 
 def write_published_folder(folder: Path, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:

@@ -16,18 +16,10 @@ from aniportrait.checkpoints.store import open_weights
 from aniportrait.cli.animate import animate
 from aniportrait.cli.evaluate import evaluate
 from aniportrait.data.media import probe, read_audio, read_video
-from aniportrait.data.synthetic import SyntheticTalkers
 
 ROOT = Path(__file__).parents[2]
 KEEP_ALL = "callbacks.checkpoint.save_top_k=-1"
 EXPERIMENTS = ("audio2mesh", "audio2pose", "stage1_reference", "stage2_motion")
-
-
-@pytest.fixture(scope="session")
-def shards(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("talkers") / "shards"
-    SyntheticTalkers(identities=4, clips_per_identity=1, seconds=1.0, workers=1).write(folder)
-    return folder
 
 
 def run_training(experiment: str, shards: Path, out: Path, *overrides: str) -> None:
@@ -85,6 +77,11 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(shards, tmp
     )
     whole, rest = (open_weights(tmp_path / name).states["audio2mesh"] for name in ("whole", "rest"))
     assert all(torch.equal(value, rest[key]) for key, value in whole.items())
+    logs = (
+        (tmp_path / name / "csv" / "metrics.csv").read_text().splitlines()[1:] for name in ("whole", "rest")
+    )
+    steps = [[int(line.split(",")[1]) for line in log] for log in logs]
+    assert steps == [[1, 3, 4], [3, 4]], "the first half was not trained again"
 
 
 @pytest.fixture(scope="session")

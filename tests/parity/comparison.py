@@ -17,7 +17,8 @@ class Check:
 
     Args:
         case: what was compared.
-        difference: worst |ours - theirs| relative to the largest |theirs|; of lists, the share that differs.
+        difference: worst |ours - theirs|, in the unit that the case names or else relative to the largest
+            |theirs|; of lists, the share that differs.
         bound: the largest difference that passes; EXACT for equality.
         remark: what a reader of the row should know.
     """
@@ -42,11 +43,15 @@ class Skipped:
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
     """Largest |ours - theirs| relative to the largest |theirs|; nan if either holds one."""
+    gap, largest = distance(ours, theirs), float(theirs.double().abs().max())
+    return gap / largest if largest > 0 else gap
+
+
+def distance(ours: Tensor, theirs: Tensor) -> float:
+    """Largest |ours - theirs|, in their unit; nan if either holds one."""
     if ours.shape != theirs.shape:
         raise ValueError(f"ours has the shape {tuple(ours.shape)}, the fixture {tuple(theirs.shape)}")
-    ours, theirs = ours.detach().double(), theirs.double()
-    gap, largest = (ours - theirs).abs().max(), theirs.abs().max()
-    return float(gap / largest) if largest > 0 else float(gap)
+    return float((ours.detach().double() - theirs.double()).abs().max())
 
 
 def worst(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:

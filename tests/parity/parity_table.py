@@ -60,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def rows(golden: Golden) -> Iterator[Check | Skipped]:
     """All comparisons of one fixture; whatever goes wrong is a failed one, with the reason."""
     try:
-        kind = golden.config["kind"]
+        kind = golden.config.get("kind")
+        if kind is None:
+            raise ValueError("config.json says no kind")
         if kind not in KINDS:
             yield Skipped("", f"not covered: kind {kind}")
             return

@@ -37,7 +37,9 @@ def check_pose_guider(golden: Golden) -> Iterator[Check]:
         for statistics in ("batch", "running") if moved else ():
             ours = _statistics_after_one_call(golden, statistics, attend, frames, portrait)
             pairs = ((ours[name], golden.output(f"{case}_stats.{name}")) for name in moved)
-            yield Check(f"{case}, statistics after one call, {statistics}", worst(pairs), POSE_GUIDER)
+            yield Check(
+                f"{case}, {len(moved)} statistics after one call, {statistics}", worst(pairs), POSE_GUIDER
+            )
 
 
 def _statistics_after_one_call(

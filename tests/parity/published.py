@@ -78,15 +78,11 @@ def denoising_unet(golden: Golden) -> DenoisingUNet:
 
 def pose_guider(golden: Golden, statistics: str, attend: bool) -> PublishedPoseGuider:
     """With `attend` False the published weights less `cross_attn*`."""
-    config, shapes = golden.config, golden.listed_shapes()
-    width = config["noise_latent_channels"]
-    ends = [f"conv_layers_{level}.{last}.weight" for level, last in ((1, 3), (2, 3), (3, 3), (4, 0))]
+    width = golden.config["noise_latent_channels"]
+    said = {"cross_attn_heads": "attention_heads", "cross_attn_dim_head": "attention_head_dim"}
+    sizes = {ours: golden.config[theirs] for theirs, ours in said.items() if theirs in golden.config}
     guider = PublishedPoseGuider(
-        [shapes[end][0] for end in ends] if shapes else (width, 2 * width, 4 * width, 4 * width),
-        config.get("cross_attn_heads", 16),
-        config.get("cross_attn_dim_head", 88),
-        statistics=statistics,
-        attend=attend,
+        (width, 2 * width, 4 * width, 4 * width), **sizes, statistics=statistics, attend=attend
     ).eval()
     own = guider.state_dict()
     published = golden.published_weights(own)
@@ -105,14 +101,7 @@ def audio2mesh(golden: Golden) -> Audio2Mesh:
 
 
 def audio2pose(golden: Golden) -> PublishedAudio2Pose:
-    shapes = golden.listed_shapes()
-    layers = {key.split(".")[2] for key in shapes if key.startswith("transformer_decoder.layers.")}
-    model = PublishedAudio2Pose(
-        _audio_encoder(golden),
-        golden.config["model"]["latent_dim"],
-        identities=shapes["id_embed.weight"][0] if shapes else 100,
-        layers=len(layers) or 8,
-    ).eval()
+    model = PublishedAudio2Pose(_audio_encoder(golden), golden.config["model"]["latent_dim"]).eval()
     published = golden.published_weights(_as_torch_names(audio2pose_to_published(model.state_dict())))
     model.load_state_dict(audio2pose_from_published(published))
     return model

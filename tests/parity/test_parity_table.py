@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from comparison import Check, difference, share_that_differs
+from comparison import Check, Skipped, difference, share_that_differs
 from drawn_weights import drawn_tensor
 from golden import find_goldens
 from parity_table import main, rows
-from safetensors.torch import load_file, save_file
+from published import reference_net
+from safetensors.torch import save_file
+
+from aniportrait.checkpoints.convert import reference_net_to_published
 
 # 6 frames, windows of 4 that share 2, wrapping onto the first frames
 WINDOWS = [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 0, 1]]
@@ -44,46 +47,121 @@ def test_a_folder_without_fixtures_is_an_error(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_each_broken_fixture_is_one_failed_row_with_its_reason(tmp_path):
-    for name, config in {
-        "no_json": "{",
-        "no_kind": "{}",
-        "no_weights": '{"kind": "audio2mesh", "model": {"latent_dim": 4}, "wav2vec2": {}}',
-        "no_cases": '{"kind": "scheduler", "infer": {}, "train": {}}',
-        "other_unet": '{"kind": "denoising_unet", "unet": {"act_fn": "gelu"}}',
-    }.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text(config)
-    (tmp_path / "no_config").mkdir()
-    np.savez(tmp_path / "no_config/arrays.npz", x=np.zeros(1))
-    for golden in find_goldens(tmp_path):
-        if golden.name == "no_weights":  # a network of wav2vec2's own size takes seconds to build
-            golden.config["wav2vec2"] = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
-            golden.config["wav2vec2"]["conv_dim"] = [8] * 7
-        *_, last = rows(golden)
-        assert isinstance(last, Check)
-        assert not last.passed, golden.name
-        assert last.remark, golden.name
+SOUND = {
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "num_conv_pos_embedding_groups": 1,
+}
+AUDIO2MESH = {"kind": "audio2mesh", "model": {"latent_dim": 4}, "wav2vec2": SOUND | {"conv_dim": [8] * 7}}
+UNET = {
+    "block_out_channels": [8, 8],
+    "layers_per_block": 1,
+    "cross_attention_dim": 4,
+    "attention_head_dim": 2,
+}
+UNET |= {"in_channels": 2, "norm_num_groups": 4, "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"]}
+OTHER_MOTION = UNET | {"use_motion_module": True, "motion_module_type": "Temporal"}
+NOTHING = "ValueError: it holds no case that could be compared"
 
 
-@pytest.mark.shared
-def test_one_changed_weight_fails_and_says_so(shared, tmp_path):
-    source, copy = shared / "parity/pose_guider", tmp_path / "pose_guider"
-    copy.mkdir()
-    for file in ("config.json", "io.safetensors"):
-        (copy / file).write_bytes((source / file).read_bytes())
-    weights = load_file(source / "weights.safetensors")
-    weights["conv_layers.0.weight"][0, 0, 0, 0] += 0.05
-    save_file(weights, copy / "weights.safetensors")
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({}, "ValueError: config.json says no kind"),
+        (
+            AUDIO2MESH,
+            "ValueError: neither weights.safetensors nor a weights_seed in config.json says the weights",
+        ),
+        (AUDIO2MESH | {"weights_seed": 1}, NOTHING),
+        ({"kind": "reference_unet", "unet": UNET, "weights_seed": 1}, NOTHING),
+        ({"kind": "context"}, NOTHING),
+        (
+            {"kind": "scheduler", "infer": {}, "train": {}},
+            "ValueError: the fixture lacks out.infer.alphas_cumprod",
+        ),
+        (
+            {"kind": "scheduler", "infer": {"clip_sample": True}},
+            "ValueError: clip_sample (True) must be False: our schedule has no other",
+        ),
+        (
+            {"kind": "reference_unet", "unet": UNET | {"act_fn": "gelu"}},
+            "ValueError: act_fn (gelu) must be silu: our networks have no other",
+        ),
+        (
+            {"kind": "denoising_unet", "unet": OTHER_MOTION},
+            "ValueError: motion_module_type (Temporal) must be Vanilla: our networks have no other",
+        ),
+        (
+            AUDIO2MESH | {"model": {"latent_dim": 4, "only_last_fetures": False}},
+            "ValueError: only_last_fetures (False) must be True: our networks have no other",
+        ),
+        (
+            {"kind": "reference_unet", "unet": UNET | {"down_block_types": ["DownBlock2D"] * 2}},
+            "ValueError: down_block_types ['DownBlock2D', 'DownBlock2D'] must attend at every level but the last",
+        ),
+        (
+            {"kind": "reference_control"},
+            "ValueError: config.json names no reference weights, and 0 fixtures are a reference_unet",
+        ),
+    ],
+)
+def test_a_broken_fixture_is_one_failed_row_with_its_reason(tmp_path, config, said):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "cases.json").write_text('{"cases": []}')
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside/config.json").write_text("{")
+    golden, beside = find_goldens(tmp_path)
+    (row,) = rows(golden)
+    assert isinstance(row, Check)
+    assert (row.passed, row.remark) == (False, said)
+    (row,) = rows(beside)
+    assert isinstance(row, Check)
+    assert not row.passed
+    assert row.remark.startswith("JSONDecodeError: Expecting property name")
+
+
+def test_a_fixture_without_config_is_a_failed_row(tmp_path):
+    np.savez(tmp_path / "arrays.npz", x=np.zeros(1))
     (golden,) = find_goldens(tmp_path)
-    assert [row.passed for row in rows(golden) if isinstance(row, Check)].count(True) == 0
+    (row,) = rows(golden)
+    assert isinstance(row, Check)
+    assert not row.passed
+    assert row.remark == f"FileNotFoundError: [Errno 2] No such file or directory: '{tmp_path}/config.json'"
+
+
+def test_one_changed_weight_fails_and_says_so(tmp_path, capsys):
+    """A fixture of our own making: it passes with its weights, and not with one of them changed."""
+    (tmp_path / "config.json").write_text(
+        json.dumps({"kind": "reference_unet", "unet": UNET, "weights_seed": 3})
+    )
+    (golden,) = find_goldens(tmp_path)
+    torch.manual_seed(0)
+    net = reference_net(golden)
+    weights = reference_net_to_published(net.state_dict())
+    inputs = {"sample": torch.randn(1, 2, 8, 8), "timestep": torch.tensor([5])}
+    inputs["encoder_hidden_states"] = torch.randn(1, 1, 4)
+    with torch.no_grad():
+        output = net.unet(*inputs.values()).sample
+    tensors = {f"in.a.{name}": value for name, value in inputs.items()} | {"out.a.sample": output}
+    save_file(tensors, tmp_path / "io.safetensors")
+    save_file(weights, tmp_path / "weights.safetensors")
+    assert main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out.endswith("1 of 1 comparisons pass\n")
+    weights["conv_in.weight"][0, 0, 1, 1] += 0.01
+    save_file(weights, tmp_path / "weights.safetensors")
+    assert main([str(tmp_path)]) == 1
+    _, row, last = capsys.readouterr().out.splitlines()
+    assert row.split()[-1] == "FAIL"
+    assert 1e-4 < float(row.split()[2]) < 1
+    assert last == "0 of 1 comparisons pass"
 
 
 def test_outputs_that_nothing_reads_are_listed(tmp_path):
     fixture_of_windows(tmp_path / "context", WINDOWS)
     save_file({"out.more": torch.ones(1)}, tmp_path / "context/io.safetensors")
     (golden,) = find_goldens(tmp_path)
-    assert "more" in list(rows(golden))[-1].reason
+    assert list(rows(golden))[-1] == Skipped("1 other outputs", "not covered: more")
 
 
 def test_differences_are_relative_to_the_largest_of_theirs():

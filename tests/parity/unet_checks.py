@@ -138,6 +138,8 @@ def _outputs_of(net: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]
     yield seen
     for hook in hooks:
         hook.remove()
+    if silent := [name for name in names if name not in seen]:
+        raise ValueError(f"of {len(names)} blocks of the original, ours never ran {', '.join(silent)}")
 
 
 def _keep(seen: dict[str, Tensor], name: str, module: nn.Module, inputs: object, output: object) -> None:

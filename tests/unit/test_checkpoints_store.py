@@ -68,10 +68,17 @@ def test_a_checkpoint_keeps_motion_modules_apart(tmp_path):
     assert set(weights.states["motion_module"]) == {"unet.motion_modules.0.weight"}
 
 
-@pytest.mark.parametrize("content", ["", "nothing", '{"format": 99, "networks": {}}'])
-def test_a_card_that_is_none_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "model.json is no model card"),
+        ("nothing", "model.json is no model card"),
+        ('{"format": 99, "networks": {}}', "model.json has format 99, this version reads 1"),
+    ],
+)
+def test_a_card_that_is_none_is_refused(tmp_path, content, said):
     (tmp_path / "model.json").write_text(content)
-    with pytest.raises(WeightsError):
+    with pytest.raises(WeightsError, match=said):
         open_weights(tmp_path)
 
 

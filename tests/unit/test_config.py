@@ -59,7 +59,10 @@ def test_an_unknown_key_fails_while_composing(override):
 
 
 def test_a_value_of_the_wrong_type_fails_while_composing():
-    with pytest.raises(Exception, match="seed"), composed("train", "experiment=audio2mesh", "seed=often"):
+    with (
+        pytest.raises(ConfigCompositionException, match="seed=often"),
+        composed("train", "experiment=audio2mesh", "seed=often"),
+    ):
         pass
 
 

@@ -8,14 +8,15 @@ import av
 import cv2
 import numpy as np
 import pytest
-from bright_faces import bright_faces, dark, face, prepared, tone
+from bright_faces import BrightSquareLandmarker, bright_faces, dark, face, prepared, tone
 
-from aniportrait.data import clip_sound
-from aniportrait.data.gates import DroppedClipError, Gates, longest_run
+from aniportrait.data import clip_sound, workers
+from aniportrait.data.gates import Gates, longest_run
 from aniportrait.data.media import write_video
 from aniportrait.data.shards import ShardIndex, read_sample
 from aniportrait.data.sources import SourceClip, with_splits
 from aniportrait.data.sync import SyncMeasurement
+from aniportrait.face.head_pose import matrix_from_euler
 
 pytestmark = pytest.mark.usefixtures(bright_faces.__name__)
 
@@ -38,11 +39,6 @@ class OneFilm:
 
 def samples(folder):
     return [read_sample(folder, entry) for entry in ShardIndex.load(folder).samples]
-
-
-def reason(report):
-    assert report["kept"] == 0 or report["dropped"], report
-    return report["dropped"][0]["reason"]
 
 
 def dropped(tmp_path, source, **options) -> str:
@@ -116,16 +112,24 @@ def test_the_largest_face_is_taken_and_another_one_is_a_reason_only_if_one_wants
     x0, _, x1, _ = samples(tmp_path / "out")[0].meta.crop
     assert x0 <= 20
     assert x1 >= 100
-    said = dropped(tmp_path / "b", Film(tmp_path, 60), min_face_height=50.0, largest_other_face=0.7)
+    asked = {"min_face_height": 50.0, "largest_other_face": 0.7}
+    said = dropped(tmp_path / "b", OneFilm(tmp_path, with_other_face(60)), **asked)
     assert "another face of 0.75 times the height is seen in 100 %" in said
-    assert (
-        prepared(Film(tmp_path, 40), tmp_path / "c", min_face_height=50.0, largest_other_face=0.7)["kept"]
-        == 1
-    )
+    assert prepared(OneFilm(tmp_path, with_other_face(40)), tmp_path / "c", **asked)["kept"] == 1
 
 
-def Film(tmp_path, small):  # noqa: N802
-    return OneFilm(tmp_path, with_other_face(small))
+@pytest.mark.parametrize("glances", [1, 2, 4])
+def test_another_face_is_a_reason_from_a_tenth_of_the_glances_on(tmp_path, glances):
+    """160 frames are looked at 20 times: every eighth."""
+    alone, beside = face(width=320, x=20, side=80), with_other_face(60)[0]
+    film = OneFilm(tmp_path, [beside] * (8 * glances) + [alone] * (160 - 8 * glances))
+    asked = {"min_face_height": 50.0, "largest_other_face": 0.7}
+    if glances < 2:
+        assert prepared(film, tmp_path / "out", **asked)["kept"] == 1
+    else:
+        assert f"is seen in {5 * glances} % of the frames looked at, at most 0.7" in dropped(
+            tmp_path, film, **asked
+        )
 
 
 def test_a_face_that_is_away_too_long_is_a_reason(tmp_path):
@@ -232,11 +236,35 @@ def turn_clockwise(path: Path, height: int) -> None:
     path.write_bytes(data)
 
 
-def test_a_head_that_turns_away_is_a_reason():
-    Gates(max_yaw=45).check_yaw(44.9)
-    Gates(max_yaw=None).check_yaw(89)
-    with pytest.raises(DroppedClipError, match="the head turns by 50 degrees"):
-        Gates(max_yaw=45).check_yaw(50)
+class TurningHead(BrightSquareLandmarker):
+    """Finds bright squares whose heads are turned by (pitch, yaw, roll) in the last frames of a clip."""
+
+    def __init__(self, degrees, frames: int):
+        super().__init__()
+        self.degrees, self.frames = degrees, frames
+
+    def track(self, frames, fps, start=None):
+        track = super().track(frames, fps, start)
+        track.pose_matrix[-self.frames :, :3, :3] = matrix_from_euler(np.array(self.degrees))
+        return track
+
+
+@pytest.mark.parametrize("yaw", [50, -50])
+def test_a_head_that_turns_too_far_in_more_than_a_twentieth_of_a_clip_is_a_reason(tmp_path, monkeypatch, yaw):
+    monkeypatch.setattr(workers, "_landmarker", lambda task_file: TurningHead((0.0, yaw, 0.0), 4))
+    film = OneFilm(tmp_path, [face()] * 50)
+    said = dropped(tmp_path, film, max_yaw=45.0)
+    assert "the head turns by 50 degrees (95 % of the frames stay within), at most 45 are allowed" in said
+    for kept, limit in (("wide", 51.0), ("open", None)):
+        report = prepared(film, tmp_path / kept, max_yaw=limit)
+        assert report["samples"][0]["figures"]["widest_yaw"] == 50.0
+
+
+@pytest.mark.parametrize(("degrees", "frames"), [((0.0, 50.0, 0.0), 2), ((50.0, 0.0, 50.0), 50)])
+def test_a_glance_aside_and_a_nod_are_none(tmp_path, monkeypatch, degrees, frames):
+    monkeypatch.setattr(workers, "_landmarker", lambda task_file: TurningHead(degrees, frames))
+    report = prepared(OneFilm(tmp_path, [face()] * 50), tmp_path / "out", max_yaw=45.0)
+    assert report["samples"][0]["figures"]["widest_yaw"] < 1
 
 
 @pytest.mark.parametrize(

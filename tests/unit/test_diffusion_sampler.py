@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from benchmarks.sampling import EveryTime
 from torch import nn
 
 from aniportrait.diffusion.context import ClosedLoopWindows, OpenWindows
@@ -108,17 +109,6 @@ def small_denoiser():
     return net, DenoisingUNet(**sizes, attention_head_dim=2, norm_num_groups=4).with_motion(16, 2).eval()
 
 
-class ProjectingEveryTime(AsGiven):
-    """A denoiser that makes of the portrait what it makes of it at every call."""
-
-    def __init__(self, denoiser):
-        super().__init__()
-        self.denoiser = denoiser
-
-    def forward(self, *args):
-        return self.denoiser(*args)
-
-
 @pytest.mark.parametrize("guidance_scale", [1.0, 3.5])
 def test_a_portrait_projected_once_a_video_gives_the_frames_of_one_projected_at_every_step(guidance_scale):
     net, denoiser = small_denoiser()
@@ -127,7 +117,7 @@ def test_a_portrait_projected_once_a_video_gives_the_frames_of_one_projected_at_
     given = {"pose_features": None, "reference_features": features, "guidance_scale": guidance_scale}
     fast, slow = (
         draw(network, 20, steps=2, generator=torch.Generator().manual_seed(0), **given)[0]
-        for network in (denoiser, ProjectingEveryTime(denoiser))
+        for network in (denoiser, EveryTime(denoiser))
     )
     assert torch.allclose(fast, slow, atol=1e-5 * float(slow.abs().max()))
 

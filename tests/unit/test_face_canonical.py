@@ -3,23 +3,14 @@
 import numpy as np
 import pytest
 
-from aniportrait.face.canonical import CanonicalFace, load_canonical_face, metric_mesh
+from aniportrait.face.canonical import CanonicalFace, metric_mesh
 from aniportrait.face.head_pose import rigid_matrix
-from aniportrait.face.task_file import TaskFileError
 from aniportrait.face.topology import LIPS
 
 UPPER_LIP = np.array(
     (0, 13, 37, 39, 40, 61, 78, 80, 81, 82, 185, 191, 267, 269, 270, 291, 308, 310, 311, 312, 409, 415)
 )
 FOCAL = 1.0 / np.tan(np.radians(31.5))
-
-
-@pytest.fixture(scope="module")
-def canonical() -> CanonicalFace:
-    try:
-        return load_canonical_face()
-    except TaskFileError as error:
-        pytest.skip(str(error))
 
 
 def landmarks_of(camera_points: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -1,19 +1,8 @@
 """The index tables agree with the geometry of the canonical face."""
 
 import numpy as np
-import pytest
 
 from aniportrait.face import topology
-from aniportrait.face.canonical import CanonicalFace, load_canonical_face
-from aniportrait.face.task_file import TaskFileError
-
-
-@pytest.fixture(scope="module")
-def canonical() -> CanonicalFace:
-    try:
-        return load_canonical_face()
-    except TaskFileError as error:
-        pytest.skip(str(error))
 
 
 def test_flip_is_the_mirror_symmetry_of_the_canonical_face(canonical):

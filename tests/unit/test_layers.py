@@ -36,6 +36,11 @@ def modules(layer):
     return [".".join(("aniportrait", *file.relative_to(PACKAGE).with_suffix("").parts)) for file in files]
 
 
+def imported_without(packages, names):
+    command = [sys.executable, "-c", IMPORT_WITHOUT, *packages, "-", *names]
+    return subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(
     ("layer", "packages"),
     [
@@ -49,14 +54,14 @@ def modules(layer):
 def test_a_layer_imports_without(layer, packages):
     names = modules(layer)
     assert len(names) > 1
-    run = subprocess.run(
-        [sys.executable, "-c", IMPORT_WITHOUT, *packages, "-", *names],
-        cwd=PACKAGE.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = imported_without(packages, names)
     assert run.returncode == 0, run.stderr
+
+
+def test_what_needs_an_absent_package_is_not_imported():
+    run = imported_without(["scipy"], ["aniportrait.face.head_pose"])
+    assert run.returncode == 1
+    assert "ModuleNotFoundError: No module named 'scipy'" in run.stderr
 
 
 def test_package_files_import_nothing():

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from diffusers.models.attention_processor import AttnProcessor2_0
+from benchmarks.sampling import StockCrossAttention
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from tiny_unets import SIZES, awake, close, denoiser, inputs, reference
 
@@ -10,27 +10,6 @@ from aniportrait.models.denoising_unet import DenoisingUNet
 from aniportrait.models.image_attention import ImageAttention
 from aniportrait.models.portrait_attention import spatial_blocks
 from aniportrait.models.reference_net import ReferenceNet
-
-
-class StockCrossAttention(AttnProcessor2_0):
-    """diffusers' attention with queries and keys, the token repeated for each frame as diffusers wants it."""
-
-    def __call__(
-        self,
-        attn,
-        hidden_states,
-        encoder_hidden_states=None,
-        attention_mask=None,
-        temb=None,
-        image_answers=None,
-        recorded=None,
-        reference_features=None,
-        reference_keep=None,
-    ):
-        tokens = encoder_hidden_states.repeat_interleave(
-            len(hidden_states) // len(encoder_hidden_states), dim=0
-        )
-        return super().__call__(attn, hidden_states, tokens)
 
 
 @pytest.mark.parametrize("motion", [False, True])

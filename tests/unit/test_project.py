@@ -16,7 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
 
-SOMEONES_FOLDER = re.compile(r"(?<![\w.$~-])/(?:wor[k]|far[m]|roo[t]|tm[p]/w)/")
+SOMEONES_FOLDER = re.compile(r"(?<![\w.$~-])/(?:wor[k]|far[m]|roo[t]|tm[p]/w)(?![\w-])")
 
 
 def requirements():
@@ -93,6 +93,14 @@ def test_licence_files_are_there_and_data_files_are_packaged():
     data = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()}
     data = {name for name in data if not name.endswith((".py", ".pyc"))}
     assert data == set(settings["package-data"]["aniportrait"])
+
+
+@pytest.mark.parametrize("folder", ["work", "farm", "root", "tmp/w"])
+def test_a_folder_of_somebodys_machine_is_known_with_and_without_what_lies_in_it(folder):
+    for line in ("cd /{} && make", "at /{}.", '"/{}"', "/{}/clips", "PATHS=/{}:x"):
+        assert SOMEONES_FOLDER.search(line.format(folder)), line
+    for line in ("/{}ers", "a/{}", "../{}", "https://a.org/{}", "/{}-flow"):
+        assert not SOMEONES_FOLDER.search(line.format(folder)), line
 
 
 def test_nothing_committed_names_a_folder_of_somebodys_machine():

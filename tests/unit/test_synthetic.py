@@ -24,7 +24,7 @@ except FileNotFoundError:  # pragma: no cover
     pytest.skip("the landmarker bundle is absent", allow_module_level=True)
 
 LARGEST_ERROR = 0.03
-"""Of the face's height, as the issue demands."""
+"""Of the face's height."""
 
 
 @pytest.fixture(scope="module")
