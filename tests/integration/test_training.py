@@ -12,7 +12,6 @@ from entries import TINY, composed
 
 from aniportrait.checkpoints.store import open_weights
 from aniportrait.cli.train import train
-from aniportrait.data.synthetic import SyntheticTalkers
 from aniportrait.training.callbacks.ema import CURRENT
 from aniportrait.training.callbacks.loss_alarm import LossAlarmError
 from aniportrait.training.callbacks.noise_alarm import EqualNoiseError
@@ -44,13 +43,6 @@ DESCENT = [  # whose steps are the gradients, and no average that would hide the
         "ema_decay=0.0",
     ),
 ]
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("talkers") / "shards"
-    SyntheticTalkers(identities=4, clips_per_identity=1, seconds=1.0, workers=1).write(folder)
-    return folder
 
 
 def trained(shards, out, *overrides):
