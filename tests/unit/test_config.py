@@ -134,3 +134,18 @@ def test_gradient_checkpointing_reaches_the_networks(wanted):
     for network in (networks.denoising_unet, networks.reference_net):
         layers = [module for module in network.modules() if isinstance(module, ResnetBlock2D)]
         assert {isinstance(layer, _Checkpointed) for layer in layers} == {wanted}
+
+
+def test_several_machines_and_8_bit_optimizer_state_are_choices():
+    settings = ("experiment=stage1_reference", "trainer=ddp_multinode", "optimizer=adamw8bit")
+    with composed("train", *settings) as config:
+        node = config.trainer
+        assert (node.num_nodes, node.devices, node.strategy, node.precision) == (2, 4, "ddp", "bf16-mixed")
+        assert config.optimizer._target_ == "bitsandbytes.optim.AdamW8bit"
+        assert config.optimizer.lr == config.learning_rate
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_the_best_checkpoint_is_chosen_by_the_figure_that_a_sweep_minimises(experiment):
+    with composed("train", f"experiment={experiment}") as config:
+        assert config.callbacks.best.monitor == config.monitor
