@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from aniportrait.evaluation.per_clip import PerClipMetric
-from aniportrait.models.audio_encoder import frame_features, normalised_log_mel
+from aniportrait.models.log_mel import frame_features, normalised_log_mel
 
 
 class BeatAlignment(PerClipMetric):

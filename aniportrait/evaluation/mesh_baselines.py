@@ -8,7 +8,7 @@ from torch import Tensor
 
 from aniportrait.data.schema import SpeechBatch
 from aniportrait.evaluation.lip_vertex_error import LipVertexError
-from aniportrait.models.audio_encoder import frame_features, normalised_log_mel
+from aniportrait.models.log_mel import frame_features, normalised_log_mel
 
 CONTEXT = 9
 """Video frames of sound that the regression sees."""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aniportrait.models.audio_encoder import SAMPLE_RATE
+from aniportrait.models.log_mel import SAMPLE_RATE
 from aniportrait.models.pretrained import MissingWeightsError
 from aniportrait.models.sound_windows import encoded_in_windows
 

@@ -5,16 +5,8 @@ import math
 import pytest
 import torch
 
-from aniportrait.models.audio_encoder import (
-    MEL_BINS,
-    LogMelEncoder,
-    Wav2Vec2Encoder,
-    frame_features,
-    log_mel,
-    normalised_log_mel,
-    warped_mel_axis,
-    zero_mean_unit_variance,
-)
+from aniportrait.models.audio_encoder import LogMelEncoder, Wav2Vec2Encoder, zero_mean_unit_variance
+from aniportrait.models.log_mel import MEL_BINS, frame_features, log_mel, normalised_log_mel, warped_mel_axis
 
 TINY_WAV2VEC2 = {
     "hidden_size": 16,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aniportrait.data.sound import read_audio
-from aniportrait.models.audio_encoder import SAMPLE_RATE
+from aniportrait.models.log_mel import SAMPLE_RATE
 from aniportrait.models.moonshine_encoder import PACKAGE, MoonshineEncoder
 from aniportrait.models.pretrained import MissingWeightsError
 

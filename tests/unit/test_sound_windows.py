@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from aniportrait.models.audio_encoder import SAMPLE_RATE, Wav2Vec2Encoder, log_mel
+from aniportrait.models.audio_encoder import Wav2Vec2Encoder
+from aniportrait.models.log_mel import SAMPLE_RATE, log_mel
 from aniportrait.models.moonshine_encoder import sampled
 from aniportrait.models.sound_windows import encoded_in_windows
 
@@ -82,7 +83,7 @@ def test_wav2vec2_in_windows_stays_near_one_pass():
 def test_log_mels_of_a_long_sound_do_not_depend_on_its_pieces(monkeypatch):
     audio = torch.randn(1, 1603 * 160 + 17, generator=torch.Generator().manual_seed(0))
     whole = log_mel(audio)
-    monkeypatch.setattr("aniportrait.models.audio_encoder.PIECE", 100)
+    monkeypatch.setattr("aniportrait.models.log_mel.PIECE", 100)
     assert torch.allclose(log_mel(audio), whole, atol=1e-5)
 
 
