@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from statistics import median
+from statistics import quantiles
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -14,19 +14,22 @@ class LossAlarmError(ValueError):
 
 
 class LossAlarm(Callback):
-    """Raises LossAlarmError, naming the batch, when the loss is NaN or infinite, or many times its recent median.
+    """Raises LossAlarmError, naming the batch, when the loss is NaN or infinite, or far above what it was lately.
+
+    A likelihood's loss may be negative or pass through zero, so that distances count: a spike lies above the recent
+    median by `spike` times the median's size or the distance of the recent quartiles, whichever is larger.
 
     A loss is looked at one step later, when the device has computed it anyway, and always before a checkpoint is
     written: the last checkpoint is good.
 
     Args:
-        spike: times the median from which on a loss is a spike.
-        window: recent losses to take the median of; there is no spike before there are so many.
+        spike: see above.
+        window: recent losses that count; there is no spike before there are so many.
     """
 
     def __init__(self, spike: float = 50.0, window: int = 100):
-        if spike <= 1 or window < 1:
-            raise ValueError(f"spike ({spike}) must be above 1 and window ({window}) at least 1")
+        if spike <= 1 or window < 2:
+            raise ValueError(f"spike ({spike}) must be above 1 and window ({window}) at least 2")
         self.spike = spike
         self._recent: deque[float] = deque(maxlen=window)
         self._unseen: tuple[Tensor, int, list[str]] | None = None
@@ -54,11 +57,18 @@ class LossAlarm(Callback):
             return
         (loss, step, keys), self._unseen = self._unseen, None
         value = loss.item()
-        usual = median(self._recent) if len(self._recent) == self._recent.maxlen else math.inf
-        if not math.isfinite(value) or value > self.spike * usual:
-            beside = "" if math.isinf(usual) else f", {self.spike:g} times the recent {usual:.4g} or more,"
+        limit = self._limit()
+        if not math.isfinite(value) or value > limit:
+            beside = "" if math.isinf(limit) else f" (of late not above {max(self._recent):.4g})"
             raise LossAlarmError(
                 f"loss {value:g}{beside} at step {step} on {', '.join(keys)}: stopped; the last checkpoint is older "
                 "and good"
             )
         self._recent.append(value)
+
+    def _limit(self) -> float:
+        if len(self._recent) < (self._recent.maxlen or 0):
+            return math.inf
+        low, middle, high = quantiles(self._recent)
+        usual = max(abs(middle), high - low)
+        return middle + self.spike * usual if usual else math.inf
