@@ -100,8 +100,10 @@ def list_clips(
         for clip in clips
     ]
     keys = _keys(clips)
-    if len({task.staged for task in tasks}) < len(tasks) or len(set(keys)) < len(keys):
-        raise ValueError("the source lists one clip twice")
+    count = Counter([*keys, *(task.staged for task in tasks)])
+    for task, key in zip(tasks, keys, strict=True):
+        if count[key] > 1 or count[task.staged] > 1:
+            raise ValueError(f"the source lists {task.clip.path} ({task.clip.title}) twice")
     described = [(clip.identity, clip.split, clip.title, clip.recording) for clip in clips]
     return Listing(tasks, keys, _digest(clips_per_shard, described, [task.staged.name for task in tasks]))
 
