@@ -74,9 +74,10 @@ def prepare_all(tasks: list[Task], workers: int | None) -> None:
     tasks = sorted(tasks, key=lambda task: -seconds[task.staged])
     with _Progress(seconds) as progress:
         if workers == 0:
-            for task in tasks:
-                _stage(task)
-                progress.finished(task)
+            with _opened:
+                for task in tasks:
+                    _stage(task)
+                    progress.finished(task)
             return
         for task in _in_processes(tasks, min(workers or _cores(), len(tasks)), progress):
             if _in_processes([task], 1, progress):
@@ -177,6 +178,8 @@ def _cores() -> int:
 
 def _start_process() -> None:
     cv2.setNumThreads(1)
+    # MediaPipe complains when the interpreter closes it, and when it is closed before its own exit handler has run.
+    atexit.register(_opened.close)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
 
@@ -217,7 +220,11 @@ def _fail(task: Task, reason: str) -> None:
 def _landmarker(task_file: Path) -> FaceLandmarker:
     """One for each process."""
     landmarker = FaceLandmarker(task_file)
-    # MediaPipe complains when the interpreter closes it, and when it is closed before its own exit handler has run.
-    atexit.register(landmarker.close)
+    _opened.callback(_landmarker.cache_clear)
+    _opened.callback(landmarker.close)
     landmarker.open()
     return landmarker
+
+
+_opened = ExitStack()
+"""What this process is to close when it has prepared its clips."""
