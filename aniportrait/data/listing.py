@@ -39,7 +39,7 @@ class Listing:
 
     def failed(self) -> list[Task]:
         """Those staged as dropped for a reason that says nothing of the clip."""
-        return [task for task in self.tasks if has_failed(task)]
+        return [task for task in self.tasks if _any_failed(staging.outcomes(task.staged) or [])]
 
     def staged(self) -> "StagedClips":
         vanished = [Outcome(0.0, 0.0, "its staged file vanished", failed=True)]
@@ -108,8 +108,14 @@ def list_clips(
     return Listing(tasks, keys, _digest(clips_per_shard, described, [task.staged.name for task in tasks]))
 
 
-def has_failed(task: Task) -> bool:
-    return any(outcome.failed for outcome in staging.outcomes(task.staged) or [])
+def is_done(task: Task) -> bool:
+    """Whether its clip is staged, and not as failed."""
+    outcomes = staging.outcomes(task.staged)
+    return outcomes is not None and not _any_failed(outcomes)
+
+
+def _any_failed(outcomes: Sequence[Outcome]) -> bool:
+    return any(outcome.failed for outcome in outcomes)
 
 
 def _identity(clip: SourceClip, settings: PreparationSettings, landmarker: str) -> str:
