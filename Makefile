@@ -24,7 +24,7 @@ DEMO  ?= outputs/demo
 # About four minutes on two cores; the config's own default takes one.
 STAGE1_STEPS ?= 420
 
-.PHONY: help install system-libraries format lint types test test-slow parity bench-data bench-audio2pose bench-sampling demo ci clean
+.PHONY: help install moonshine sweeps system-libraries format lint types test test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train demo ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,14 @@ install: $(INSTALLED) ## create .venv and install the package with what training
 
 system-libraries: $(INSTALLED) ## check that the libraries MediaPipe loads are on this machine
 	@$(PY) -c "$$SYSTEM_LIBRARIES_CHECK"
+
+moonshine: $(INSTALLED) ## add the pretrained speech encoder (audio_encoder=moonshine), two pip packages of 80 MB
+# Of moonshine-voice one file is wanted; what it requires plays and records sound.
+	$(PIP_INSTALL) -c constraints.txt -e '.[moonshine]'
+	$(PIP_INSTALL) --no-deps moonshine-voice==0.0.73
+
+sweeps: $(INSTALLED) ## add what sweeps need: Optuna, joblib and submitit for Hydra's -m
+	$(PIP_INSTALL) -c constraints.txt -e '.[sweep]'
 
 format: $(INSTALLED) ## rewrite the sources in the project's format
 	$(PY) -m ruff check --fix-only .
@@ -56,6 +64,9 @@ test: $(INSTALLED) ## run the tests that take seconds
 test-slow: $(INSTALLED) ## run the tests that take minutes
 	$(PY) -m pytest -m slow
 
+prove-resume: $(INSTALLED) ## kill every training at random steps, resume it, compare with one that was not killed, bit for bit
+	$(PY) -m pytest -m slow -s tests/integration/test_resume_proof.py
+
 # PYTHONPATH: this checkout is compared, whichever one the environment was installed from.
 parity: export PYTHONPATH := $(CURDIR)
 parity: $(INSTALLED) ## compare with golden outputs of the original; FIXTURES=<folder, default $(SHARED)/parity>
@@ -72,6 +83,10 @@ bench-audio2pose: $(INSTALLED) ## what keeping keys and values saves audio2pose,
 
 bench-sampling: $(INSTALLED) ## what the exact savings of sampling are worth, one after the other
 	$(PY) tests/benchmarks/sampling.py
+
+bench-train: export OMP_WAIT_POLICY := PASSIVE
+bench-train: $(INSTALLED) ## what a step of stages 1 and 2 costs, part by part, in float32 and bf16, from pixels and from cached latents
+	$(PY) tests/benchmarks/training.py
 
 # Drawn heads turn far from their portraits, and frames made from nothing come out closer to the truth (face L1 0.111 against
 # 0.124 after the same steps). Filmed ones move little, and frames made as differences from the portrait show a face at once.

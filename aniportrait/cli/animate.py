@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from aniportrait.checkpoints.store import Weights, WeightsError, open_weights
+from aniportrait.cli.face_track import read_track
 from aniportrait.cli.networks import load_network
 from aniportrait.cli.pipelines import (
     face_landmarker,
@@ -16,14 +17,14 @@ from aniportrait.cli.pipelines import (
     predicted_motion,
     sampling_settings,
 )
-from aniportrait.data.media import read_video, write_video
+from aniportrait.data.media import write_video
 from aniportrait.data.schema import SAMPLE_RATE
 from aniportrait.data.sound import NoAudioError, read_audio
-from aniportrait.face.crop import face_crop
-from aniportrait.face.landmarks import NoFaceError
-from aniportrait.face.track import FaceTrack
-from aniportrait.pipelines.audio_driven import AudioDriven, HeadMotion, StillHead
-from aniportrait.pipelines.picture import MEASURE_SIZE, Picture, prepare_picture, read_image
+from aniportrait.face.canonical import load_canonical_face
+from aniportrait.face.task_file import find_task_file
+from aniportrait.pipelines.audio_driven import AudioDriven
+from aniportrait.pipelines.head_motion import HeadMotion, PoseTemplate, StillHead
+from aniportrait.pipelines.picture import Picture, prepare_picture, read_image
 from aniportrait.pipelines.portrait import SamplingSettings
 from aniportrait.pipelines.reenact import Reenact
 
@@ -63,12 +64,15 @@ def _speak(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.n
     audio = read_audio(config.audio)
     if config.duration is not None:
         audio = audio[: max(1, round(config.duration * SAMPLE_RATE))]
-    fps = float(config.fps or weights.card("audio2mesh")["settings"]["fps"])
+    mesh_fps = float(weights.card("audio2mesh")["settings"]["fps"])
+    fps = float(config.fps or mesh_fps)
     pipeline = AudioDriven(
         load_network(weights, "audio2mesh", config.paths).to(config.device),
-        _head_motion(config, weights),
+        mesh_fps,
+        _head_motion(config, weights, fps),
         portrait_pipeline(weights, config),
         fps,
+        load_canonical_face(find_task_file(config.paths.face_landmarker)),
     )
     with Progress() as bar:
         frames = pipeline(picture, audio, _settings(config, weights), bar.report)
@@ -77,7 +81,7 @@ def _speak(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.n
 
 def _follow(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.ndarray, float, Any]:
     fps = float(config.fps or weights.card("denoising_unet")["settings"]["fps"])
-    driving = _driving_track(config, fps)
+    driving = read_track(config.driving, fps, config.paths, config.duration)
     with Progress() as bar:
         frames = Reenact(portrait_pipeline(weights, config))(
             picture, driving, _settings(config, weights), bar.report
@@ -99,36 +103,21 @@ def _sound_of(config: DictConfig, seconds: float) -> np.ndarray | None:
         return None
 
 
-def _driving_track(config: DictConfig, fps: float) -> FaceTrack:
-    """Two passes: where the face is, then its track in one square crop."""
-    limit = None if config.duration is None else max(1, round(config.duration * fps))
-    frames = [frame for _, frame in zip(_counted(limit), read_video(config.driving, fps), strict=False)]
-    with face_landmarker(config.paths, "image") as landmarker:
-        looks = [landmarker.detect(frame) for frame in frames[:: max(1, round(fps))]]
-    found = [look.landmarks[0] for look in looks if look.valid[0]]
-    if not found:
-        raise NoFaceError(f"driving={config.driving} shows no face that can be found")
-    height, width = frames[0].shape[:2]
-    crop = face_crop(np.stack(found), width, height)
-    with face_landmarker(config.paths, "image") as landmarker:
-        squares = tqdm(
-            (crop.cut(frame, MEASURE_SIZE) for frame in frames), "landmarks", len(frames), unit="frame"
-        )
-        return landmarker.track(squares, fps)
-
-
-def _counted(limit: int | None) -> range:
-    return range(limit if limit is not None else 10**9)
-
-
-def _head_motion(config: DictConfig, weights: Weights) -> HeadMotion:
+def _head_motion(config: DictConfig, weights: Weights, fps: float) -> HeadMotion:
     if config.head_pose == "still":
         return StillHead()
     if config.head_pose == "predicted":
         if "audio2pose" not in weights:
             raise WeightsError(f"{weights.source} holds no audio2pose: add head_pose=still")
         return predicted_motion(weights, config, config.style)
-    raise ValueError(f"head_pose={config.head_pose} must be predicted or still")
+    path = Path(config.head_pose)
+    if not path.is_file():
+        raise ValueError(
+            f"head_pose={config.head_pose} must be predicted, still, a template (.npz, .npy) or a video"
+        )
+    if path.suffix.lower() in (".npz", ".npy"):
+        return PoseTemplate.load(path)
+    return PoseTemplate.of_track(read_track(path, fps, config.paths), fps)
 
 
 class Progress:

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 from scipy.io import wavfile
 
 from aniportrait.checkpoints.store import Weights, open_weights
+from aniportrait.cli.evaluate_head_motion import evaluate_audio2pose
 from aniportrait.cli.evaluate_portrait import evaluate_motion, evaluate_stage1
-from aniportrait.cli.evaluate_speech import evaluate_audio2mesh, evaluate_audio2pose
+from aniportrait.cli.evaluate_speech import evaluate_audio2mesh
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import write_video
 from aniportrait.data.mixture import one_folder
@@ -58,7 +60,9 @@ def evaluate(config: DictConfig) -> None:
             f"{weights.source} holds no network that can be scored: {', '.join(weights.networks)}"
         )
     results = {
+        "command": " ".join(("python evaluate.py", *HydraConfig.get().overrides.task)),
         "weights": str(config.weights),
+        "rivals": list(config.rivals),
         "data": str(index.folder),
         "split": config.split,
         "seed": config.seed,

@@ -1,131 +1,136 @@
-"""Scores of audio2mesh and audio2pose on whole clips."""
+"""Scores of audio2mesh on whole clips, beside meshes that do not listen and systems that listen less well."""
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from omegaconf import DictConfig
-from torch import Generator, Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from aniportrait.checkpoints.store import Weights
-from aniportrait.cli.networks import load_network
-from aniportrait.cli.pipelines import predicted_motion
+from aniportrait.checkpoints.store import Weights, open_weights
+from aniportrait.cli.networks import choices_of, load_network
 from aniportrait.data.schema import SpeechBatch
 from aniportrait.data.shards import ShardEntry, ShardIndex
 from aniportrait.data.speech_windows import SpeechWindows
-from aniportrait.evaluation.head_motion_speed import HeadMotionSpeed
-from aniportrait.evaluation.head_motion_spread import HeadMotionSpread
+from aniportrait.evaluation.best_mouth_opening_correlation import BestMouthOpeningCorrelation
 from aniportrait.evaluation.lip_vertex_error import LipVertexError
 from aniportrait.evaluation.mesh_baselines import neutral_mesh, ridge_mesh, train_mean_mesh, with_other_sound
 from aniportrait.evaluation.mesh_figures import draw_meshes
-from aniportrait.evaluation.mouth_opening_correlation import MouthOpeningCorrelation
+from aniportrait.evaluation.mouth_opening_correlation import MouthOpeningCorrelation, mouth_opening
 from aniportrait.evaluation.mouth_opening_spread import MouthOpeningSpread
+from aniportrait.evaluation.paired_blocks import paired_correlation_difference
 from aniportrait.evaluation.per_clip import PerClipMetric
 from aniportrait.evaluation.report_sections import Column, Part, Row, Table
 from aniportrait.evaluation.scores import Score
+from aniportrait.evaluation.squared_lip_vertex_error import SquaredLipVertexError
 from aniportrait.evaluation.velocity_error import VelocityError
 from aniportrait.evaluation.vertex_error import VertexError
+
+log = logging.getLogger(__name__)
 
 Predictor = Callable[[SpeechBatch], Tensor]
 """A clip -> its predicted vertices (1, f, 468, 3), cm."""
 
-MESH_COLUMNS = (
+COLUMNS = (
     Column("lip vertex error", "mm", higher_is_better=False),
+    Column("squared lip vertex error", "mm^2", higher_is_better=False),
     Column("all vertices", "mm", higher_is_better=False),
+    Column("upper face", "mm", higher_is_better=False),
     Column("velocity error", "mm/frame", higher_is_better=False),
     Column("mouth opening correlation", higher_is_better=True),
+    Column("best within 120 ms", higher_is_better=True),
     Column("mouth opening spread", "of the truth's"),
 )
+NOTE = (
+    "Metric mesh with head motion removed. Lip vertex error: the worst of the 40 lip vertices of a frame (not "
+    "squared), mean over frames, then over clips; the squared form is the literature's LVE. Correlation at lag 0, and "
+    "at each clip's best lag. n counts clips."
+)
+FROZEN = 0.5
+"""A mouth that moves less than this share of the truth's is an alarm."""
+OTHER_SOUNDS = 4
+"""Other clips' sounds that each clip is scored with, at most."""
+BLOCK_SECONDS = 1.0
 
 
 def evaluate_audio2mesh(weights: Weights, index: ShardIndex, config: DictConfig) -> Part:
-    """Errors on unseen identities, beside still meshes, a ridge regression, other sound and the noise floor."""
-    network = load_network(weights, "audio2mesh", config.paths).to(config.device)
-    clips = list(_speech(index, index.of_split(config.split), "scored clips"))
-    train = list(_speech(index, index.of_split("train"), "training clips"))
-    tuning = list(_speech(index, index.of_split("val"), "validation clips")) or train
-    mean, ridge = train_mean_mesh(train), ridge_mesh(train, tuning)
-
-    @torch.inference_mode()
-    def ours(batch: SpeechBatch) -> Tensor:
-        offsets = network(batch.audio.to(config.device), batch.vertices.shape[1]).cpu()
-        return batch.neutral_vertices[:, None] + offsets
-
-    def baseline(predictor: Callable[[Tensor, int], Tensor]) -> Predictor:
-        return lambda batch: batch.neutral_vertices[:, None] + predictor(batch.audio, batch.vertices.shape[1])
-
+    """Errors on unseen identities, beside still meshes, a ridge regression, rivals, other sound and the noise floor."""
+    clips = list(whole_clips(index, index.of_split(config.split), "scored clips"))
+    train = list(whole_clips(index, index.of_split("train"), "training clips"))
+    tuning = list(whole_clips(index, index.of_split("val"), "validation clips")) or train
+    ours = _predictor(weights, config)
+    rivals = _rivals(config)
+    ridge = _baseline(ridge_mesh(train, tuning))
     rows = [
-        Row("audio2mesh", _mesh_scores(ours, clips)),
-        Row("ridge regression on the same log-mels", _mesh_scores(baseline(ridge), clips), kind="baseline"),
-        Row("train-mean mesh", _mesh_scores(baseline(mean), clips), kind="baseline"),
-        Row("neutral mesh", _mesh_scores(baseline(neutral_mesh()), clips), kind="baseline"),
+        Row("audio2mesh", _scores(ours, clips, index.fps)),
+        *(Row(name, _scores(rival, clips, index.fps), kind="baseline") for name, rival in rivals.items()),
+        Row("ridge regression on log-mels", _scores(ridge, clips, index.fps), kind="baseline"),
+        Row("train-mean mesh", _scores(_baseline(train_mean_mesh(train)), clips, index.fps), kind="baseline"),
+        Row("neutral mesh", _scores(_baseline(neutral_mesh()), clips, index.fps), kind="baseline"),
     ]
+    _warn_if_frozen(rows[0])
     if len(clips) > 1:
-        rows.append(
-            Row(
-                "audio2mesh, another clip's sound",
-                _mesh_scores(ours, with_other_sound(clips)),
-                kind="control",
-            )
-        )
+        others = [
+            clip
+            for turn in range(1, min(len(clips), OTHER_SOUNDS + 1))
+            for clip in with_other_sound(clips, turn)
+        ]
+        rows.append(Row("audio2mesh, other clips' sound", _scores(ours, others, index.fps), kind="control"))
     if any(not torch.equal(clip.expected_vertices, clip.vertices) for clip in clips):
-        floor = _mesh_scores(lambda batch: batch.expected_vertices, clips)
+        floor = _scores(lambda batch: batch.expected_vertices, clips, index.fps)
         rows.append(Row("noise floor: what the sound decides", floor, kind="bound"))
     shown = max(clips, key=lambda clip: clip.vertices.shape[1])
     figures = draw_meshes(shown.keys[0], ours(shown)[0].numpy(), shown.vertices[0].numpy(), index.fps)
-    note = (
-        "Metric mesh with head motion removed. Lip vertex error: the worst of the 40 lip vertices of a frame (not "
-        "squared), mean over frames, then over clips. n counts clips."
-    )
-    return Part("Speech to meshes", [Table("audio2mesh", MESH_COLUMNS, rows, note), *figures])
+    compared = _compared(ours, {"ridge regression on log-mels": ridge, **rivals}, clips, index.fps)
+    return Part("Speech to meshes", [Table("audio2mesh", COLUMNS, rows, NOTE), compared, *figures])
 
 
-def evaluate_audio2pose(weights: Weights, index: ShardIndex, config: DictConfig) -> Part:
-    """How far and how fast the head moves against the truth; two seeds must give two motions."""
-    head_motion = predicted_motion(weights, config)
-    clips = list(_speech(index, index.of_split(config.split), "scored clips"))
-
-    def sampled(seed: int) -> list[Tensor]:
-        generator = Generator(config.device).manual_seed(seed)
-        return [
-            torch.from_numpy(
-                head_motion(clip.audio.to(config.device), clip.head_pose.shape[1], generator)
-            ).float()[None]
-            for clip in tqdm(clips, f"head motion, seed {seed}", unit="clip")
-        ]
-
-    def scores(motions: Sequence[Tensor]) -> list[Score]:
-        metrics: list[PerClipMetric] = [HeadMotionSpread(), HeadMotionSpeed()]
-        for motion, clip in zip(motions, clips, strict=True):
-            for metric in metrics:
-                metric.update(motion, clip.head_pose, clip.valid)
-        return [Score.over_clips(metric.per_clip.tolist()) for metric in metrics]
-
-    first, second = sampled(config.seed), sampled(config.seed + 1)
-    apart = [float((a - b)[..., :3].abs().mean()) for a, b in zip(first, second, strict=True)]
-    still = [torch.zeros_like(clip.head_pose) for clip in clips]
-    rows = [
-        Row("audio2pose", [*scores(first), Score.over_clips(apart)]),
-        Row("still head", [*scores(still), 0.0], kind="baseline"),
-    ]
-    columns = (
-        Column("spread of rotation", "of the truth's"),
-        Column("speed of rotation", "of the truth's"),
-        Column("between two seeds", "degrees"),
-    )
-    note = (
-        "1 is as much motion as the truth's. As animate.py moves the head, smoothing included. Head motion is not "
-        "decided by the sound: a seed draws it."
-    )
-    return Part("Speech to head motion", [Table("audio2pose", columns, rows, note)])
+def whole_clips(index: ShardIndex, entries: Sequence[ShardEntry], what: str) -> Iterator[SpeechBatch]:
+    """Whole clips with sound, one at a time."""
+    with_sound = [entry for entry in entries if entry.has_audio]
+    if not with_sound and what == "scored clips":
+        raise ValueError(f"none of the {len(entries)} clips to be scored in {index.folder} has sound")
+    for entry in tqdm(with_sound, what, unit="clip"):
+        whole = SpeechWindows(index.fps, entry.frames, (), cache_bytes=0)
+        yield whole.collate([whole.fixed(entry, 0)])
 
 
-def _mesh_scores(predictor: Predictor, clips: Sequence[SpeechBatch]) -> list[Score]:
+def _rivals(config: DictConfig) -> dict[str, Predictor]:
+    """Predictors of config.rivals, by what their cards say they are: "published head, log_mel"."""
+    rivals: dict[str, Predictor] = {}
+    for folder in config.rivals:
+        weights = open_weights(folder)
+        choices = choices_of(weights, "audio2mesh")
+        name = f"{choices['mesh_head']} head, {choices['audio_encoder']}"
+        rivals[f"{name} ({folder})" if name in rivals else name] = _predictor(weights, config)
+    return rivals
+
+
+def _predictor(weights: Weights, config: DictConfig) -> Predictor:
+    network: nn.Module = load_network(weights, "audio2mesh", config.paths).to(config.device)
+
+    @torch.inference_mode()
+    def predicted(batch: SpeechBatch) -> Tensor:
+        offsets = network(batch.audio.to(config.device), batch.vertices.shape[1]).cpu()
+        return batch.neutral_vertices[:, None] + offsets
+
+    return predicted
+
+
+def _baseline(offsets: Callable[[Tensor, int], Tensor]) -> Predictor:
+    return lambda batch: batch.neutral_vertices[:, None] + offsets(batch.audio, batch.vertices.shape[1])
+
+
+def _scores(predictor: Predictor, clips: Sequence[SpeechBatch], fps: float) -> list[Score]:
     metrics: list[PerClipMetric] = [
         LipVertexError(),
+        SquaredLipVertexError(),
         VertexError(),
+        VertexError("upper_face"),
         VelocityError(),
         MouthOpeningCorrelation(),
+        BestMouthOpeningCorrelation(fps),
         MouthOpeningSpread(),
     ]
     for clip in clips:
@@ -135,11 +140,45 @@ def _mesh_scores(predictor: Predictor, clips: Sequence[SpeechBatch]) -> list[Sco
     return [Score.over_clips(metric.per_clip.tolist()) for metric in metrics]
 
 
-def _speech(index: ShardIndex, entries: Sequence[ShardEntry], what: str) -> Iterator[SpeechBatch]:
-    """Whole clips with sound, one at a time."""
-    with_sound = [entry for entry in entries if entry.has_audio]
-    if not with_sound and what == "scored clips":
-        raise ValueError(f"none of the {len(entries)} clips to be scored in {index.folder} has sound")
-    for entry in tqdm(with_sound, what, unit="clip"):
-        whole = SpeechWindows(index.fps, entry.frames, (), cache_bytes=0)
-        yield whole.collate([whole.fixed(entry, 0)])
+def _warn_if_frozen(row: Row) -> None:
+    spread = row.cells[-1]
+    if isinstance(spread, Score) and spread.value < FROZEN:
+        log.warning(
+            "the mouth of %s moves %.2f as much as the truth's, below %.1f: it is nearly frozen",
+            row.name,
+            spread.value,
+            FROZEN,
+        )
+
+
+def _compared(
+    ours: Predictor, others: Mapping[str, Predictor], clips: Sequence[SpeechBatch], fps: float
+) -> Table:
+    """How surely the mouth follows better than that of each other system."""
+
+    def opening(predictor: Predictor, clip: SpeechBatch) -> Tensor:
+        return mouth_opening(predictor(clip))[clip.valid]
+
+    rows = []
+    for name, other in others.items():
+        openings = [
+            (
+                opening(ours, clip).numpy(),
+                opening(other, clip).numpy(),
+                mouth_opening(clip.vertices)[clip.valid].numpy(),
+            )
+            for clip in clips
+        ]
+        difference = paired_correlation_difference(openings, round(BLOCK_SECONDS * fps))
+        score = Score(difference.value, len(clips), len(clips), difference.interval)
+        rows.append(Row(f"less {name}", [score, difference.above_zero, difference.blocks]))
+    columns = (
+        Column("difference of mouth opening correlation", higher_is_better=True),
+        Column("draws above zero", "share", higher_is_better=True),
+        Column("blocks"),
+    )
+    note = (
+        f"Paired bootstrap: blocks of {BLOCK_SECONDS:g} s are drawn with replacement within each clip, the same for "
+        "both systems; the interval holds 95 % of the draws."
+    )
+    return Table("audio2mesh, paired", columns, rows, note)

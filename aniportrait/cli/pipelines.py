@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from aniportrait.checkpoints.store import Weights, WeightsError
 from aniportrait.cli.networks import load_network, load_portrait_networks, weights_config
 from aniportrait.face.landmarks import FaceLandmarker
-from aniportrait.pipelines.audio_driven import HeadMotion
+from aniportrait.pipelines.head_motion import HeadMotion, NetworkMotion
 from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
 
 WINDOWS = ("open", "closed_loop")
@@ -41,7 +41,8 @@ def predicted_motion(weights: Weights, config: DictConfig, style: int | None = N
     if "audio2pose" not in weights:
         raise WeightsError(f"{weights.source} holds no audio2pose")
     audio2pose = load_network(weights, "audio2pose", config.paths).to(config.device)
-    return instantiate(weights_config(weights, "audio2pose", config.paths).head_motion)(audio2pose, style)
+    own = weights_config(weights, "audio2pose", config.paths)
+    return NetworkMotion(instantiate(own.head_motion)(audio2pose, style), own.fps)
 
 
 def sampling_settings(

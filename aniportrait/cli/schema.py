@@ -1,6 +1,6 @@
 """Typed top level of every entry's config: an unknown key or a wrong type fails while the config is composed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -36,6 +36,7 @@ class NetworksConfig:
     mesh_head: Any = MISSING
     audio2pose: Any = MISSING
     pose_loss: Any = MISSING
+    pose_rollout: Any = MISSING
     head_motion: Any = MISSING
     pose_guider: Any = MISSING
     noise_schedule: Any = MISSING
@@ -79,6 +80,7 @@ class EvaluateConfig:
     """python evaluate.py"""
 
     weights: str = MISSING
+    rivals: list[str] = field(default_factory=list)
     runs: str | None = None
     out: str = MISSING
     split: str | None = None
@@ -164,6 +166,16 @@ class PrepareConfig:
     paths: Any = MISSING
 
 
+@dataclass
+class PoseTemplateConfig:
+    """python pose_template.py"""
+
+    video: str = MISSING
+    out: str = MISSING
+    fps: float = 25.0
+    paths: Any = MISSING
+
+
 def register() -> None:
     """Make the schemas known to Hydra under `<entry>_schema`."""
     store = ConfigStore.instance()
@@ -172,5 +184,6 @@ def register() -> None:
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="animate_schema", node=AnimateConfig)
     store.store(name="prepare_schema", node=PrepareConfig)
+    store.store(name="pose_template_schema", node=PoseTemplateConfig)
     store.store(name="convert_schema", node=ConvertConfig)
     store.store(name="download_schema", node=DownloadConfig)

@@ -33,6 +33,7 @@ from aniportrait.data.datamodule import ShardData
 from aniportrait.data.portrait_data import PortraitData
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.training.callbacks.model_card import ModelCard
+from aniportrait.training.callbacks.stop_on_signal import StoppedBySignal
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,11 @@ def train(config: DictConfig) -> float | None:
     )
     log.info("%s: %s trainable parameters, writing to %s", config.name, f"{_trainable(module):,}", run)
     started = time.perf_counter()
-    trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+    try:
+        trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+    except StoppedBySignal as stopped:
+        log.warning("%s", stopped)
+        return None
     seconds = time.perf_counter() - started
     if getattr(trainer, "fast_dev_run", False):
         return None

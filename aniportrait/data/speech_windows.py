@@ -39,6 +39,8 @@ class SpeechWindows:
         identities: training identities; an item's `identity` is an index into them.
         cache_bytes: how much of what was read is kept in memory, in each process.
         flip_chance: how often a random window shows the face in the mirror.
+        start_step: random windows begin at multiples of it, frames: an encoder that keeps what it has encoded
+            meets the same sounds again.
     """
 
     def __init__(
@@ -48,14 +50,17 @@ class SpeechWindows:
         identities: Sequence[str],
         cache_bytes: int,
         flip_chance: float = 0.0,
+        start_step: int = 1,
     ):
         self.fps, self.window_frames, self.flip_chance = fps, window_frames, flip_chance
+        self.start_step = start_step
         self._numbers = {identity: number for number, identity in enumerate(identities)}
         self._cache = ClipCache(cache_bytes)
 
     def random(self, entry: ShardEntry, generator: np.random.Generator) -> SpeechItem:
         """A window from anywhere in the clip."""
-        start = int(generator.integers(max(0, entry.frames - self.window_frames) + 1))
+        latest = max(0, entry.frames - self.window_frames) // self.start_step
+        start = self.start_step * int(generator.integers(latest + 1))
         flip = self.flip_chance > 0 and bool(generator.random() < self.flip_chance)
         return self._item(entry, start, flip)
 

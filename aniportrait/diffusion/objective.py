@@ -14,10 +14,11 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 
 class DiffusionTerms(NamedTuple):
-    """For logging: per_sample (b,) unweighted mean squared errors, and their timesteps (b,)."""
+    """Of each sample, (b,): unweighted mean squared error, timestep, mean of the noise."""
 
     per_sample: Tensor
     timesteps: Tensor
+    noise_mean: Tensor
 
 
 def diffusion_loss(
@@ -25,7 +26,7 @@ def diffusion_loss(
     latents: Tensor,
     *,
     scheduler: DDIMScheduler,
-    generator: Generator | None = None,
+    generator: Generator | list[Generator] | None = None,
     noise_offset: float = 0.0,
     snr_gamma: float | None = None,
     weight: Tensor | None = None,
@@ -36,7 +37,7 @@ def diffusion_loss(
         denoiser: see Denoiser.
         latents: (b, f, c, h, w) scaled.
         scheduler: says how much noise each timestep has and what is predicted.
-        generator: of timesteps and noise.
+        generator: of timesteps and noise; a list has one for each sample, which then does not depend on the others.
         noise_offset: share of noise that is equal for a whole channel of a clip.
         snr_gamma: cap of the signal-to-noise ratio in `min_snr_weights`; None or 0: all weigh the same.
         weight: (b, f, 1, h, w) of each latent pixel; its mean over a sample does not matter.
@@ -51,12 +52,7 @@ def diffusion_loss(
             (b, 1, c, 1, 1), generator=generator, device=latents.device, dtype=latents.dtype
         )
         noise = noise + noise_offset * offset
-    timesteps = torch.randint(
-        scheduler.config["num_train_timesteps"],
-        (b,),
-        generator=generator,
-        device=latents.device if generator is None else generator.device,
-    ).to(latents.device)
+    timesteps = _random_timesteps(scheduler.config["num_train_timesteps"], b, generator).to(latents.device)
     noisy_latents = scheduler.add_noise(latents, noise, timesteps)  # pyright: ignore[reportArgumentType]
     prediction = denoiser(noisy_latents, timesteps)
     error = (prediction.float() - prediction_target(scheduler, latents, noise, timesteps).float()).square()
@@ -64,7 +60,15 @@ def diffusion_loss(
         error = error * (weight / weight.mean(dim=(1, 2, 3, 4), keepdim=True))
     per_sample = error.mean(dim=(1, 2, 3, 4))
     weights = min_snr_weights(scheduler, timesteps, snr_gamma) if snr_gamma else 1.0
-    return (per_sample * weights).mean(), DiffusionTerms(per_sample.detach(), timesteps)
+    return (per_sample * weights).mean(), DiffusionTerms(
+        per_sample.detach(), timesteps, noise.mean(dim=(1, 2, 3, 4))
+    )
+
+
+def _random_timesteps(below: int, count: int, generator: Generator | list[Generator] | None) -> Tensor:
+    if isinstance(generator, list):
+        return torch.cat([_random_timesteps(below, 1, own) for own in generator])
+    return torch.randint(below, (count,), generator=generator, device=generator and generator.device)
 
 
 def prediction_target(scheduler: DDIMScheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:

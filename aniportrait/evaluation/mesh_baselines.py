@@ -86,9 +86,9 @@ def lip_error(predictor: StillMesh | RidgeMesh, batches: Iterable[SpeechBatch]) 
     return float(metric.compute())
 
 
-def with_other_sound(batches: Sequence[SpeechBatch]) -> list[SpeechBatch]:
+def with_other_sound(batches: Sequence[SpeechBatch], turn: int | None = None) -> list[SpeechBatch]:
     """The same windows with the sound of others: each gets that of the first window of another clip, counted
-    from half a data set further on.
+    from `turn` windows further on, or from half a data set.
 
     Sounds that are too short are repeated, too long ones cut. Windows of one clip only are an error.
     """
@@ -101,7 +101,7 @@ def with_other_sound(batches: Sequence[SpeechBatch]) -> list[SpeechBatch]:
     for batch in batches:
         others = []
         for key, own in zip(batch.keys, batch.audio, strict=True):
-            start = position + len(sounds) // 2
+            start = position + (len(sounds) // 2 if turn is None else turn)
             order = (sounds[(start + i) % len(sounds)] for i in range(len(sounds)))
             other = next(audio for other_key, audio in order if other_key != key)
             others.append(other.repeat(-(-len(own) // len(other)))[: len(own)])

@@ -19,11 +19,18 @@ class MouthOpeningCorrelation(PerClipMetric):
     higher_is_better = True
 
     def _scores(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        ours, true = mouth_opening(prediction), mouth_opening(target)
-        ours_std, true_std = std_over_frames(ours, valid), std_over_frames(true, valid)
-        covariance = mean_over_frames(_centred(ours, valid) * _centred(true, valid), valid)
-        correlation = torch.where(ours_std < STILL, 0.0, covariance / (ours_std * true_std))
-        return torch.where(true_std < STILL, torch.nan, correlation)
+        return opening_correlation(mouth_opening(prediction), mouth_opening(target), valid)
+
+
+def opening_correlation(ours: Tensor, true: Tensor, valid: Tensor) -> Tensor:
+    """Pearson correlation over each clip's valid frames: (b, f) twice, (b, f) -> (b,).
+
+    0 where ours does not move, nan where the true one does not.
+    """
+    ours_std, true_std = std_over_frames(ours, valid), std_over_frames(true, valid)
+    covariance = mean_over_frames(_centred(ours, valid) * _centred(true, valid), valid)
+    correlation = torch.where(ours_std < STILL, 0.0, covariance / (ours_std * true_std))
+    return torch.where(true_std < STILL, torch.nan, correlation)
 
 
 def _centred(values: Tensor, valid: Tensor) -> Tensor:

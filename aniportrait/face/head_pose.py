@@ -109,6 +109,25 @@ def smooth_head_pose_published(head_pose: np.ndarray, window: int) -> np.ndarray
     return _moving_mean(head_pose, window)
 
 
+def resampled_head_pose(head_pose: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Head poses between frames: rotations along the shortest arc, translations linearly; the ends are repeated.
+
+    Args:
+        head_pose: (f, 6) Euler xyz in degrees, translation in cm.
+        places: (m,) frame numbers, fractions allowed.
+
+    Returns:
+        (m, 6) float64.
+    """
+    head_pose, frames = np.asarray(head_pose, dtype=np.float64), np.arange(len(head_pose))
+    places = np.clip(places, 0, len(head_pose) - 1)
+    if len(head_pose) == 1:
+        return np.repeat(head_pose, len(places), axis=0)
+    rotation = Slerp(frames, Rotation.from_euler("xyz", head_pose[:, :3], degrees=True))(places)
+    translation = [np.interp(places, frames, head_pose[:, axis]) for axis in range(3, 6)]
+    return np.column_stack((rotation.as_euler("xyz", degrees=True), *translation))
+
+
 def interpolate_pose_matrix(pose_matrix: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Fill invalid frames of (f, 4, 4): rotations along the shortest arc, scale and translation linearly.
 

@@ -52,21 +52,31 @@ class TemporalHead(nn.Module):
         layers: blocks, each seeing twice as far as the one before.
         rank: shapes in the basis.
         dropout: inside every block.
+        input_dropout: of the audio features; high for pretrained ones and few clips.
+        kernel: frames a block sees, odd.
     """
 
     def __init__(
-        self, in_width: int = 128, width: int = 128, layers: int = 2, rank: int = 32, dropout: float = 0.1
+        self,
+        in_width: int = 128,
+        width: int = 128,
+        layers: int = 2,
+        rank: int = 32,
+        dropout: float = 0.1,
+        input_dropout: float = 0.0,
+        kernel: int = 3,
     ):
         super().__init__()
+        self.input_dropout = nn.Dropout(input_dropout)
         self.input = nn.Linear(in_width, width)
-        self.blocks = nn.ModuleList(TemporalBlock(width, 3, 2**i, dropout) for i in range(layers))
+        self.blocks = nn.ModuleList(TemporalBlock(width, kernel, 2**i, dropout) for i in range(layers))
         self.norm = nn.LayerNorm(width)
         self.coefficients = nn.Linear(width, rank)
         self.basis = _zero_initialised(nn.Linear(rank, VERTICES * 3))
 
     def forward(self, features: Tensor) -> Tensor:
         """Args: features (b, f, in_width). Returns offsets (b, f, 468, 3), cm."""
-        hidden = self.input(features)
+        hidden = self.input(self.input_dropout(features))
         for block in self.blocks:
             hidden = block(hidden)
         return self.basis(self.coefficients(self.norm(hidden))).unflatten(-1, (VERTICES, 3))

@@ -100,6 +100,40 @@ class Audio2Pose(nn.Module):
         decoded = self.decoder(self.pose_input(self._state(previous, shifted(previous))) + style, memory)
         return self._prediction(decoded, previous)
 
+    def continued(
+        self,
+        audio: Tensor,
+        head_pose: Tensor,
+        start: int,
+        frames: int,
+        identity: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """A motion that goes on by itself from true poses, with gradients: what training on roll-outs needs.
+
+        Args:
+            audio: (b, n) at 16 kHz, of all frames of head_pose.
+            head_pose: (b, f, 6) degrees and cm; only the first `start` are looked at.
+            start: true poses.
+            frames: poses to draw, start + frames <= f.
+            identity, temperature: see sample.
+        Returns:
+            (b, frames, 6), degrees and cm.
+        """
+        if not 0 < frames <= head_pose.shape[1] - start:
+            raise ValueError(
+                f"start ({start}) and frames ({frames}) must lie within the {head_pose.shape[1]} given"
+            )
+        memory = self.memory_input(self.encoder(audio, head_pose.shape[1]))
+        style = identity_vector(self.identity, identity, len(head_pose))
+        poses = torch.cat((torch.zeros_like(head_pose[:, :1]), head_pose[:, :start]), dim=1)
+        for _ in range(frames):
+            embedded = self.pose_input(self._state(poses, shifted(poses))) + style
+            decoded = self.decoder(embedded, memory[:, : poses.shape[1]])[:, -1:]
+            drawn = self._drawn(self._prediction(decoded, poses[:, -1:]), None, temperature)
+            poses = torch.cat((poses, drawn), dim=1)
+        return poses[:, -frames:]
+
     def sample(
         self,
         audio: Tensor,

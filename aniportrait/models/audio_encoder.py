@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from aniportrait.models.pretrained import from_folder_or_hub, plain
+from aniportrait.models.sound_windows import encoded_in_windows
 
 SAMPLE_RATE = 16_000
 HOP = 160
@@ -20,6 +21,8 @@ FFT = 512
 MEL_BINS = 40
 LOG_FLOOR = 1e-6
 """Added to mel energies before the logarithm: about -60 dB of a full-scale tone, below room noise."""
+PIECE = 3000
+"""Mel steps whose spectrum is held at once."""
 
 
 WAV2VEC2_SIZES = (
@@ -48,6 +51,8 @@ class Wav2Vec2Encoder(nn.Module):
         path: folder or hub name of the pretrained weights.
         config: sizes of a randomly initialised model instead; `path` is then ignored.
         freeze_all: freeze the transformer too (small data sets).
+        window_seconds: longest sound encoded at once; longer ones go in overlapping windows.
+        overlap_seconds: what neighbouring windows share at least.
     """
 
     def __init__(
@@ -55,8 +60,11 @@ class Wav2Vec2Encoder(nn.Module):
         path: str | Path = "facebook/wav2vec2-base-960h",
         config: Wav2Vec2Config | Mapping[str, Any] | None = None,
         freeze_all: bool = False,
+        window_seconds: float = 30.0,
+        overlap_seconds: float = 4.0,
     ):
         super().__init__()
+        self.window, self.overlap = (round(s * SAMPLE_RATE) for s in (window_seconds, overlap_seconds))
         if config is None:
             self.model = _pretrained(path)
         else:
@@ -80,14 +88,14 @@ class Wav2Vec2Encoder(nn.Module):
 
     def forward(self, audio: Tensor, frames: int) -> Tensor:
         """Args: audio (b, n) at 16 kHz, any level; video frames it spans. Returns (b, frames, width)."""
-        return self.encode(self.normalised(audio), frames)
+        return encoded_in_windows(self.encode, self.normalised(audio), frames, self.window, self.overlap)
 
     def normalised(self, audio: Tensor) -> Tensor:
         """Audio (b, n) at zero mean and unit variance, which is how `encode` takes it."""
         return zero_mean_unit_variance(audio)
 
     def encode(self, audio: Tensor, frames: int) -> Tensor:
-        """As forward, for `normalised` audio (b, n) or a part of it."""
+        """As forward, in one pass, for `normalised` audio (b, n) or a part of it."""
         audio = F.pad(audio, (0, max(0, WINDOW - audio.shape[-1])))
         features = self.model.feature_extractor(audio)
         features = F.interpolate(features, size=frames, mode="linear", align_corners=True)
@@ -214,16 +222,24 @@ def log_mel(audio: Tensor) -> Tensor:
         (b, ceil(n / 160), 40); step k is centred on sample 160 k.
     """
     steps = max(1, -(-audio.shape[-1] // HOP))
-    audio = F.pad(audio, (FFT // 2, steps * HOP - audio.shape[-1] + FFT // 2))
+    audio = F.pad(audio, (FFT // 2, steps * HOP - audio.shape[-1] + FFT // 2)).float()
+    pieces = [
+        _log_mel_piece(audio[..., first * HOP : (min(first + PIECE, steps) - 1) * HOP + FFT])
+        for first in range(0, steps, PIECE)
+    ]
+    return torch.cat(pieces, dim=1)
+
+
+def _log_mel_piece(audio: Tensor) -> Tensor:
     spectrum = torch.stft(
-        audio.float(),
+        audio,
         FFT,
         hop_length=HOP,
         win_length=WINDOW,
         window=torch.hann_window(WINDOW, device=audio.device),
         center=False,
         return_complex=True,
-    )[..., :steps]
+    )
     energy = torch.einsum("m q, b q t -> b t m", _mel_filters().to(audio.device), spectrum.abs().square())
     return torch.log(energy / (WINDOW / 4) + LOG_FLOOR)
 

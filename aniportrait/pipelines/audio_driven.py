@@ -1,51 +1,17 @@
 """A portrait and a voice -> frames of that person speaking."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from aniportrait.data.schema import SAMPLE_RATE
-from aniportrait.face.head_pose import pose_matrices, project, smooth_head_pose
-from aniportrait.models.pose_decoder import check_style
+from aniportrait.face.canonical import CanonicalFace
+from aniportrait.face.head_pose import pose_matrices, project
+from aniportrait.pipelines.head_motion import HeadMotion, frame_count
 from aniportrait.pipelines.picture import Picture
 from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
-
-
-class HeadMotion(Protocol):
-    """Decides how the head moves: (audio (1, n), frames, generator) -> head pose (frames, 6), degrees and cm."""
-
-    def __call__(self, audio: Tensor, frames: int, generator: Generator) -> np.ndarray: ...
-
-
-class PredictedMotion:
-    """Head motion that audio2pose hears in the voice.
-
-    Args:
-        audio2pose: the network, in eval mode.
-        style: which training identity's motion; None for their mean.
-        smoothing: odd number of frames averaged on SO(3).
-    """
-
-    def __init__(self, audio2pose: Any, style: int | None = None, smoothing: int = 5):
-        check_style(style, audio2pose.identity)
-        self.audio2pose = audio2pose
-        self.style = style
-        self.smoothing = smoothing
-
-    def __call__(self, audio: Tensor, frames: int, generator: Generator) -> np.ndarray:
-        style = None if self.style is None else torch.tensor([self.style], device=audio.device)
-        head_pose = self.audio2pose.sample(audio, frames, style, generator)[0].cpu().numpy()
-        return smooth_head_pose(head_pose, self.smoothing)
-
-
-class StillHead:
-    """The head stays as the portrait holds it."""
-
-    def __call__(self, audio: Tensor, frames: int, generator: Generator) -> np.ndarray:
-        return np.zeros((frames, 6))
+from aniportrait.pipelines.resting_face import resting_mesh
 
 
 class AudioDriven:
@@ -53,32 +19,41 @@ class AudioDriven:
 
     Args:
         audio2mesh: the network, in eval mode.
+        mesh_fps: frames per second it was trained at.
         head_motion: how the head moves.
         portrait: the frame sampler.
-        fps: frames per second of all networks.
+        fps: frames per second of the result.
+        face: the canonical face.
     """
 
     def __init__(
-        self, audio2mesh: nn.Module, head_motion: HeadMotion, portrait: PortraitPipeline, fps: float
+        self,
+        audio2mesh: nn.Module,
+        mesh_fps: float,
+        head_motion: HeadMotion,
+        portrait: PortraitPipeline,
+        fps: float,
+        face: CanonicalFace,
     ):
-        self.audio2mesh = audio2mesh
-        self.head_motion = head_motion
-        self.portrait = portrait
-        self.fps = fps
+        self.audio2mesh, self.mesh_fps = audio2mesh, mesh_fps
+        self.head_motion, self.portrait = head_motion, portrait
+        self.fps, self.face = fps, face
 
     def landmarks(self, picture: Picture, audio: np.ndarray, seed: int) -> np.ndarray:
         """(f, 468, 2) landmarks in [0, 1] of the portrait speaking; f is the sound's length at `fps`, at least 1.
 
+        What the portrait's mouth is doing is taken out first: offsets are from a face at rest.
+
         Args: audio (n,) in [-1, 1] at 16 kHz; seed of the head motion.
         """
-        frames = max(1, round(len(audio) / SAMPLE_RATE * self.fps))
+        frames = frame_count(len(audio), self.fps)
         device = self.portrait.device
         sound = torch.from_numpy(np.asarray(audio, np.float32))[None].to(device)
-        with torch.inference_mode():
-            offsets = self.audio2mesh(sound, frames)[0].cpu().numpy()
-        head_pose = self.head_motion(sound, frames, Generator(device).manual_seed(seed))
+        offsets = speech_offsets(self.audio2mesh, self.mesh_fps, sound, frames, self.fps)
+        head_pose = self.head_motion(sound, frames, self.fps, Generator(device).manual_seed(seed))
         matrices = pose_matrices(head_pose, picture.track.pose_matrix[0])
-        return project(picture.track.vertices + offsets, matrices, 1, 1)
+        rest = resting_mesh(picture.track.vertices[0], picture.track.blendshapes[0], self.face)
+        return project(rest + offsets, matrices, 1, 1)
 
     def __call__(
         self,
@@ -90,3 +65,23 @@ class AudioDriven:
         """(f, h, w, 3) uint8 frames of the portrait speaking; see `landmarks`."""
         points = self.landmarks(picture, audio, settings.seed)
         return self.portrait(picture.image, picture.track.landmarks[0], points, settings, progress)
+
+
+@torch.inference_mode()
+def speech_offsets(
+    audio2mesh: nn.Module, mesh_fps: float, audio: Tensor, frames: int, fps: float
+) -> np.ndarray:
+    """(frames, 468, 3) cm from the face at rest, at any frame rate.
+
+    The network speaks at its own rate, the only one whose movements it knows; other rates are interpolated from it.
+
+    Args: audio (1, n) at 16 kHz.
+    """
+    offsets = audio2mesh(audio, frame_count(audio.shape[-1], mesh_fps))[0].cpu().numpy()
+    if fps == mesh_fps:
+        return offsets
+    places = np.clip(np.arange(frames) * mesh_fps / fps, 0, len(offsets) - 1)
+    low = np.minimum(places.astype(int), max(0, len(offsets) - 2))
+    high = np.minimum(low + 1, len(offsets) - 1)
+    weight = (places - low)[:, None, None].astype(offsets.dtype)
+    return offsets[low] * (1 - weight) + offsets[high] * weight

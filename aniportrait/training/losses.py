@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aniportrait.face.topology import LIPS
-from aniportrait.models.audio2pose import PosePrediction
+from aniportrait.models.audio2pose import POSE_SCALE, PosePrediction
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,43 @@ class PoseRegression:
         if self.velocity_weight:
             terms["velocity"] = self.velocity_weight * velocity_l1(prediction, target, valid)
         return terms
+
+
+@dataclass(frozen=True)
+class RolloutScore:
+    """Energy score of motions that the network goes on with by itself (Gneiting and Raftery, 2007).
+
+    Two drawn motions should lie as near to the true one as to each other. The score is proper: it is least for the
+    true distribution, so it neither calms the head down nor makes it tremble, and it sees errors add up, which the
+    likelihood of single steps does not.
+
+    Args:
+        frames: drawn in a row.
+        clips: of a batch that are drawn; a frame costs as much as a pass over all frames before it.
+        weight: of the term.
+    """
+
+    frames: int = 10
+    clips: int = 4
+    weight: float = 1.0
+
+    def __call__(self, first: Tensor, second: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """Args:
+            first, second: (b, frames + 1, 6) two draws, degrees and cm, the last true pose before them.
+            target: (b, frames + 1, 6) likewise.
+            valid: (b, frames + 1).
+        Returns:
+            () weighted.
+        """
+        first, second, target = (_places_and_steps(motion) for motion in (first, second, target))
+        error = (first - target).norm(dim=-1) + (second - target).norm(dim=-1) - (first - second).norm(dim=-1)
+        return self.weight * masked_mean(error / 2, valid[:, 1:] & valid[:, :-1])
+
+
+def _places_and_steps(motion: Tensor) -> Tensor:
+    """(b, f + 1, 6) degrees and cm -> (b, f, 12) poses and their changes, both of about unit size."""
+    scaled = motion / motion.new_tensor(POSE_SCALE)
+    return torch.cat((scaled[:, 1:], 10 * scaled.diff(dim=1)), dim=-1)
 
 
 def masked_l1(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
-"""What the two steps of Lmk2Video share: random numbers that differ by rank, dropped conditions, one diffusion loss."""
+"""What the two steps of Lmk2Video share: random numbers of each sample, dropped conditions, one diffusion loss."""
 
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,10 +15,26 @@ from aniportrait.evaluation.face_l1 import inside
 from aniportrait.models.portrait_networks import Conditions, PortraitNetworks
 
 
-def step_generator(module: LightningModule, seed: int, batch_index: int) -> Generator:
-    """A generator that is a function of (seed, step, micro-batch, rank): resume repeats it, ranks differ."""
-    accumulated = batch_index % module.trainer.accumulate_grad_batches
-    state = (seed, int(module.global_step), accumulated, module.global_rank)
+def step_generators(module: LightningModule, seed: int, batch_index: int, count: int) -> list[Generator]:
+    """One generator for each of the `count` samples here, a function of (seed, step, position in the global batch).
+
+    Ranks take the positions of the training order in turns (see TrainingStream), so a step's samples and their
+    positions are the same however ranks, batch size and accumulation divide the global batch.
+    """
+    trainer = module.trainer
+    first = batch_index % trainer.accumulate_grad_batches * count
+    return [
+        _generator(module, seed, trainer.global_step, (first + k) * trainer.world_size + module.global_rank)
+        for k in range(count)
+    ]
+
+
+def validation_generators(module: LightningModule, seed: int, keys: list[str]) -> list[Generator]:
+    """One for each clip, a function of its key: the same noise at every validation, on any number of ranks."""
+    return [_generator(module, seed, -1, zlib.crc32(key.encode())) for key in keys]
+
+
+def _generator(module: LightningModule, *state: int) -> Generator:
     return Generator(module.device).manual_seed(hash_of(state))
 
 
@@ -46,15 +64,16 @@ def frame_latents(networks: PortraitNetworks, batch: PortraitBatch) -> Tensor:
 
 
 def drop_conditions(
-    conditions: Conditions, probability: float, generator: Generator
+    conditions: Conditions, probability: float, generators: Sequence[Generator]
 ) -> tuple[Conditions, Tensor]:
-    """Draw per sample whether the portrait is hidden (for classifier-free guidance).
+    """Draw per sample, each from its own generator, whether the portrait is hidden (for classifier-free guidance).
 
     Returns the conditions with the image embedding of hidden portraits zeroed, and `keep` (b,) bool for the reference
     features. Nothing is skipped, so every parameter takes part in every step.
     """
     embeds = conditions.image_embeds
-    keep = torch.rand(len(embeds), generator=generator, device=embeds.device) >= probability
+    drawn = [torch.rand(1, generator=generator, device=generator.device) for generator in generators]
+    keep = torch.cat(drawn).to(embeds.device) >= probability
     return conditions._replace(image_embeds=embeds * keep[:, None, None].to(embeds.dtype)), keep
 
 
@@ -77,10 +96,10 @@ def portrait_loss(
     conditions: Conditions,
     batch: PortraitBatch,
     settings: ObjectiveSettings,
-    generator: Generator,
+    generators: list[Generator],
 ) -> tuple[Tensor, DiffusionTerms]:
-    """The diffusion loss of a batch under its conditions, some portraits hidden."""
-    conditions, keep = drop_conditions(conditions, settings.condition_dropout, generator)
+    """The diffusion loss of a batch under its conditions, some portraits hidden; a generator for each sample."""
+    conditions, keep = drop_conditions(conditions, settings.condition_dropout, generators)
 
     def denoiser(noisy_latents: Tensor, timesteps: Tensor) -> Tensor:
         return networks.denoising_unet(
@@ -97,7 +116,7 @@ def portrait_loss(
         denoiser,
         latents,
         scheduler=scheduler,
-        generator=generator,
+        generator=generators,
         noise_offset=settings.noise_offset,
         snr_gamma=settings.snr_gamma,
         weight=face_weights(batch.face_box, latents.shape[-2], latents.shape[-1], settings.face_weight),
@@ -109,8 +128,3 @@ def face_weights(face_box: Tensor, height: int, width: int, weight: float) -> Te
     if weight == 1.0:
         return None
     return 1.0 + (weight - 1.0) * inside(face_box, height, width)[:, :, None].float()
-
-
-def validation_generator(module: LightningModule, seed: int, batch_index: int) -> Generator:
-    """The same noise at every validation, so that losses can be compared."""
-    return Generator(module.device).manual_seed(hash_of((seed, -1, batch_index, module.global_rank)))

@@ -15,8 +15,8 @@ from aniportrait.training.portrait_step import (
     ObjectiveSettings,
     batch_conditions,
     portrait_loss,
-    step_generator,
-    validation_generator,
+    step_generators,
+    validation_generators,
 )
 
 
@@ -31,10 +31,11 @@ class Stage1(LightningModule):
         condition_dropout: share of samples whose portrait is hidden, for classifier-free guidance.
         noise_offset, snr_gamma: see `diffusion_loss`.
         face_weight: of errors inside the landmarks' box, against 1 elsewhere.
-        seed: of noise, timesteps and dropout, together with step and rank.
+        seed: of noise, timesteps and dropout, together with step and position in the global batch.
     """
 
     networks: PortraitNetworks
+    noise_mean: Tensor  # (b,) of the last training batch, for the alarm that watches it
 
     def __init__(
         self,
@@ -61,22 +62,23 @@ class Stage1(LightningModule):
         return batch_conditions(self.networks, batch)
 
     def training_step(self, batch: PortraitBatch, batch_idx: int) -> Tensor:
-        generator = step_generator(self, self.seed, batch_idx)
+        generators = step_generators(self, self.seed, batch_idx, len(batch.keys))
         loss, terms = portrait_loss(
-            self.networks, self.scheduler, self.conditions(batch), batch, self.settings, generator
+            self.networks, self.scheduler, self.conditions(batch), batch, self.settings, generators
         )
+        self.noise_mean = terms.noise_mean
         self.log("loss/total", loss, prog_bar=True, batch_size=len(batch.keys))
         self.log("loss/unweighted", terms.per_sample.mean(), batch_size=len(batch.keys))
         return loss
 
     def validation_step(self, batch: PortraitBatch, batch_idx: int) -> None:
         settings = self.settings.without_dropout()
-        generator = validation_generator(self, self.seed, batch_idx)
         batch = batch.only_counted()
+        generators = validation_generators(self, self.seed, batch.keys)
         loss = torch.zeros((), device=self.device)  # weighs nothing: a rank may have had no clip left
         if batch.keys:
             loss, _ = portrait_loss(
-                self.networks, self.scheduler, self.conditions(batch), batch, settings, generator
+                self.networks, self.scheduler, self.conditions(batch), batch, settings, generators
             )
         self.log("val/loss", loss, prog_bar=True, batch_size=len(batch.keys), sync_dist=True)
 

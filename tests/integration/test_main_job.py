@@ -89,6 +89,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(shards, tmp
 def evaluated(trained, shards, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("evaluated")
     settings = [f"weights={trained}/weights", f"data.folder={shards}", f"out={out}", f"runs={trained}"]
+    settings.append(f"rivals=[{trained}/audio2mesh]")
     with composed(
         "evaluate", *settings, "sampling_steps=1", "pairs_per_clip=1", "motion_clips=1", out=out
     ) as config:
@@ -99,11 +100,15 @@ def evaluated(trained, shards, tmp_path_factory) -> Path:
 def test_the_evaluation_scores_every_network_beside_its_baselines(evaluated):
     scores = json.loads((evaluated / "results.json").read_text())["scores"]
     assert "Infinity" not in (evaluated / "results.json").read_text()
-    assert set(scores) == {"audio2mesh", "audio2pose", "stage 1", "stage 2"}
+    assert set(scores) == {"audio2mesh", "audio2mesh, paired", "audio2pose", "stage 1", "stage 2"}
     assert {"train-mean mesh", "neutral mesh", "noise floor: what the sound decides"} < set(
         scores["audio2mesh"]
     )
     assert scores["stage 1"]["floor: the autoencoder's round trip"]["face L1"]["value"] < 0.002
+    # A rival is named by its card; the same weights score the same.
+    assert scores["audio2mesh"]["temporal head, log_mel"] == scores["audio2mesh"]["audio2mesh"]
+    paired = scores["audio2mesh, paired"]["less temporal head, log_mel"]
+    assert paired["difference of mouth opening correlation"]["value"] == 0
     page = (evaluated / "report.html").read_text()
     assert all(words in page for words in ("copying the portrait", "lip vertex error", "<svg"))
 

@@ -11,6 +11,7 @@ from aniportrait.training.losses import (
     MeshLoss,
     PoseLikelihood,
     PoseRegression,
+    RolloutScore,
     gaussian_nll,
     masked_l1,
     velocity_l1,
@@ -69,3 +70,26 @@ def test_pose_losses_are_sums_of_named_terms():
     assert PoseLikelihood()(prediction, pose, valid)["likelihood"].item() == pytest.approx(
         0.5 * math.log(2 * math.pi)
     )
+
+
+def test_the_rollout_score_is_least_for_the_true_distribution():
+    """Steps of a true random walk: draws that are too calm, too wild or displaced score worse than true ones."""
+    generator = torch.Generator().manual_seed(0)
+
+    def walks(scale=1.0, shift=0.0):
+        steps = torch.randn(4000, 3, 6, generator=generator)
+        return torch.nn.functional.pad((scale * steps + shift).cumsum(dim=1), (0, 0, 1, 0))
+
+    target, valid = walks(), torch.ones(4000, 4, dtype=torch.bool)
+    score = RolloutScore(frames=3)
+    true = score(walks(), walks(), target, valid)
+    for scale, shift in ((0.3, 0.0), (2.0, 0.0), (1.0, 1.0)):
+        assert score(walks(scale, shift), walks(scale, shift), target, valid) > true + 0.01
+
+
+def test_the_rollout_score_counts_frames_whose_step_is_known():
+    draw, target = torch.ones(1, 4, 6), torch.zeros(1, 4, 6)
+    valid = torch.tensor([[True, True, False, False]])
+    draw[:, 2:] = 100.0
+    expected = RolloutScore(frames=1)(draw[:, :2], draw[:, :2], target[:, :2], valid[:, :2])
+    assert torch.allclose(RolloutScore(frames=3, weight=2.0)(draw, draw, target, valid), 2 * expected)

@@ -137,6 +137,17 @@ def test_head_poses_depend_on_sound_and_style_but_not_on_the_future(model):
         assert torch.equal(reference[:, :7], predicted(samples(12), 0, later)[:, :7])
 
 
+def test_going_on_from_a_motion_is_what_sampling_did_and_has_gradients():
+    model, audio = probabilistic(), samples(30, batch=2)
+    motion = model.sample(audio, 30, temperature=0.0)
+    drawn = model.continued(audio, motion, start=5, frames=20, temperature=0.0)
+    assert torch.allclose(drawn, motion[:, 5:25], atol=1e-4)
+    drawn.square().sum().backward()
+    assert model.output.weight.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match=r"start \(25\) and frames \(6\) must lie within the 30 given"):
+        model.continued(audio, motion, start=25, frames=6)
+
+
 @pytest.mark.parametrize("model", [published(), probabilistic()], ids=["published", "probabilistic"])
 def test_what_is_sampled_is_an_ordinary_tensor(model):
     motion = model.sample(samples(4), 4)

@@ -40,6 +40,18 @@ def test_an_experiment_wins_over_the_defaults_and_the_command_line_over_it():
         assert not config.logger
 
 
+@pytest.mark.parametrize("model", PARTS)
+def test_few_clips_bring_their_encoder_and_head_whatever_the_model(model):
+    with composed("train", "experiment=audio2mesh_few_clips", f"model={model}") as config:
+        assert config.audio_encoder._target_.endswith("MoonshineEncoder")
+        assert config.mesh_head.in_width == 288
+        assert (config.mesh_head.width, config.max_steps, config.datamodule.start_step) == (128, 400, 25)
+    rival = ("audio_encoder=log_mel", "mesh_head=published", "module.loss.lip_weight=0")
+    with composed("train", "experiment=audio2mesh_few_clips", f"model={model}", *rival) as config:
+        assert (config.mesh_head.in_width, config.module.loss.lip_weight) == (128, 0)
+        OmegaConf.resolve(config.networks)
+
+
 def test_stage_2_composes_the_papers_setting():
     with composed("train", "experiment=stage2_motion") as config:
         assert (config.image_size, config.datamodule.frames, config.batch_size) == (512, 16, 1)
@@ -122,3 +134,18 @@ def test_gradient_checkpointing_reaches_the_networks(wanted):
     for network in (networks.denoising_unet, networks.reference_net):
         layers = [module for module in network.modules() if isinstance(module, ResnetBlock2D)]
         assert {isinstance(layer, _Checkpointed) for layer in layers} == {wanted}
+
+
+def test_several_machines_and_8_bit_optimizer_state_are_choices():
+    settings = ("experiment=stage1_reference", "trainer=ddp_multinode", "optimizer=adamw8bit")
+    with composed("train", *settings) as config:
+        node = config.trainer
+        assert (node.num_nodes, node.devices, node.strategy, node.precision) == (2, 4, "ddp", "bf16-mixed")
+        assert config.optimizer._target_ == "bitsandbytes.optim.AdamW8bit"
+        assert config.optimizer.lr == config.learning_rate
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_the_best_checkpoint_is_chosen_by_the_figure_that_a_sweep_minimises(experiment):
+    with composed("train", f"experiment={experiment}") as config:
+        assert config.callbacks.best.monitor == config.monitor

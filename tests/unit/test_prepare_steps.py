@@ -74,11 +74,11 @@ def test_the_loss_is_the_same_with_latents_as_with_pictures(folder):
         return data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
 
     def loss(batch):
-        generator = torch.Generator().manual_seed(1)
+        generators = [torch.Generator().manual_seed(k) for k in range(len(batch.keys))]
         settings = ObjectiveSettings(0.0, 0.0, 0.0, 3.0)
         with torch.no_grad():
             conditions = batch_conditions(networks, batch)
-            return portrait_loss(networks, scheduler, conditions, batch, settings, generator)[0]
+            return portrait_loss(networks, scheduler, conditions, batch, settings, generators)[0]
 
     read, seen = batch_of(latents=True), batch_of(latents=False)
     assert read.latents is not None

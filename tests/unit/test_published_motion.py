@@ -9,7 +9,7 @@ from torch import Generator
 
 from aniportrait.models.audio_encoder import LogMelEncoder, zero_mean_unit_variance
 from aniportrait.models.published_audio2pose import PublishedAudio2Pose
-from aniportrait.pipelines.audio_driven import PredictedMotion
+from aniportrait.pipelines.head_motion import PredictedMotion
 from aniportrait.pipelines.published_motion import PublishedMotion
 
 

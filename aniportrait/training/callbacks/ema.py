@@ -1,13 +1,18 @@
-"""Exponential moving average of the weights, which validation and export use."""
+"""Exponential moving average of the trained weights, which validation, checkpoints and export use."""
 
-from lightning.pytorch.callbacks import WeightAveraging
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+CURRENT = "current_weights"
+"""Key under which a checkpoint holds the trained weights themselves; its `state_dict` has their average."""
 
-class EMA(WeightAveraging):
-    """Lightning's WeightAveraging with an average that leaves frozen weights as they are, to the bit.
 
-    torch's own average interpolates, and rounds even where both ends are equal.
+class EMA(Callback):
+    """Averages the weights that take gradients, and no others: frozen networks are neither copied nor rounded.
 
     Args:
         decay: of the average, per step.
@@ -16,12 +21,68 @@ class EMA(WeightAveraging):
     def __init__(self, decay: float):
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"decay ({decay}) must be at least 0 and below 1")
+        self.decay = decay
+        self._average: dict[str, Tensor] = {}
+        self._step = 0
 
-        def average(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
-            for ours, theirs in zip(averaged, current, strict=True):
-                if ours.is_floating_point():
-                    ours.add_(theirs.to(ours) - ours, alpha=1.0 - decay)
-                else:
-                    ours.copy_(theirs)
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._step = trainer.global_step
+        self._average = {
+            name: self._average.get(name, weight).detach().to(weight.device, copy=True)
+            for name, weight in _trained(pl_module).items()
+        }
 
-        super().__init__(use_buffers=True, multi_avg_fn=average)
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step > self._step:  # not for every micro-batch of an accumulated one
+            self._step = trainer.global_step
+            weights = _trained(pl_module)
+            averages = [self._average[name] for name in weights]
+            torch._foreach_lerp_(averages, [weight.data for weight in weights.values()], 1.0 - self.decay)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._swap(trainer, pl_module)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._swap(trainer, pl_module)
+
+    @torch.no_grad()
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for name, weight in _trained(pl_module).items():
+            weight.copy_(self._average[name])
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        state = checkpoint["state_dict"]
+        if self._average and state:  # a rank that does not write may have been given nothing
+            checkpoint[CURRENT] = {name: state[name] for name in self._average}
+            checkpoint["state_dict"] = {**state, **self._average}
+
+    @torch.no_grad()
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """The averages have been loaded as the model's own weights by now."""
+        if CURRENT not in checkpoint:
+            raise ValueError(
+                f"the checkpoint holds no {CURRENT}: it was written without EMA; set callbacks.ema=null"
+            )
+        for name, weight in _trained(pl_module).items():
+            self._average[name] = checkpoint["state_dict"][name]
+            weight.copy_(checkpoint[CURRENT][name])
+
+    @torch.no_grad()
+    def _swap(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        for name, weight in _trained(pl_module).items():
+            current = weight.clone()
+            weight.copy_(self._average[name])
+            self._average[name].copy_(current)
+
+
+def _trained(module: LightningModule) -> dict[str, Tensor]:
+    return {name: weight for name, weight in module.named_parameters() if weight.requires_grad}

@@ -1,0 +1,104 @@
+"""Scores of audio2pose: sampled motions against the distribution of true ones."""
+
+from collections.abc import Sequence
+
+import torch
+from omegaconf import DictConfig
+from torch import Generator, Tensor
+from tqdm import tqdm
+
+from aniportrait.checkpoints.store import Weights
+from aniportrait.cli.evaluate_speech import whole_clips
+from aniportrait.cli.pipelines import predicted_motion
+from aniportrait.data.schema import SpeechBatch
+from aniportrait.data.shards import ShardIndex
+from aniportrait.evaluation.beat_alignment import BeatAlignment, onset_strength
+from aniportrait.evaluation.head_motion_jitter import HeadMotionJitter
+from aniportrait.evaluation.head_motion_speed import HeadMotionSpeed
+from aniportrait.evaluation.head_motion_spread import HeadMotionSpread
+from aniportrait.evaluation.head_pose_frechet_distance import HeadPoseFrechetDistance
+from aniportrait.evaluation.mesh_baselines import with_other_sound
+from aniportrait.evaluation.per_clip import PerClipMetric
+from aniportrait.evaluation.report_sections import Column, Part, Row, Table
+from aniportrait.evaluation.scores import Score
+
+COLUMNS = (
+    Column("Frechet distance", higher_is_better=False),
+    Column("spread of rotation", "of the truth's"),
+    Column("speed of rotation", "of the truth's"),
+    Column("jitter of rotation", "of the truth's"),
+    Column("beat alignment", higher_is_better=True),
+    Column("between two seeds", "degrees"),
+)
+NOTE = (
+    "Head motion is not decided by the sound: it is sampled, as animate.py moves the head, and distributions are "
+    "compared. Frechet distance of poses and their changes, all frames together, in units of the truth's standard "
+    "deviations, 0 is right. Spread, speed and jitter (third difference): 1 is as much as the truth's. Beat alignment: "
+    "how near the head's rests lie to the voice's onsets; read it beside the true head's and beside the other sound's."
+)
+
+
+def evaluate_audio2pose(weights: Weights, index: ShardIndex, config: DictConfig) -> Part:
+    """How the head moves against the truth; two seeds must give two motions."""
+    head_motion = predicted_motion(weights, config)
+    clips = list(whole_clips(index, index.of_split(config.split), "scored clips"))
+    train = list(whole_clips(index, index.of_split("train"), "training clips"))
+
+    def sampled(clips: Sequence[SpeechBatch], seed: int) -> list[Tensor]:
+        generator = Generator(config.device).manual_seed(seed)
+        motions = (
+            head_motion(clip.audio.to(config.device), clip.head_pose.shape[1], index.fps, generator)
+            for clip in tqdm(clips, f"head motion, seed {seed}", unit="clip")
+        )
+        return [torch.from_numpy(motion).float()[None] for motion in motions]
+
+    first, second = sampled(clips, config.seed), sampled(clips, config.seed + 1)
+    apart = [float((a - b)[..., :3].abs().mean()) for a, b in zip(first, second, strict=True)]
+    truth = [clip.head_pose for clip in clips]
+    rows = [
+        Row("audio2pose", [*_scores(first, clips), Score.over_clips(apart)]),
+        Row("audio2pose, another seed", [*_scores(second, clips), None]),
+        Row("a training clip's motion", [*_scores(_borrowed(clips, train), clips), None], kind="baseline"),
+        Row(
+            "still head", [*_scores([torch.zeros_like(pose) for pose in truth], clips), 0.0], kind="baseline"
+        ),
+        Row("the true head", [*_scores(truth, clips), None], kind="bound"),
+    ]
+    if len(clips) > 1:
+        heard = with_other_sound(clips)
+        rows.insert(
+            2,
+            Row(
+                "audio2pose, other clips' sound",
+                [*_scores(sampled(heard, config.seed), clips), None],
+                kind="control",
+            ),
+        )
+    return Part("Speech to head motion", [Table("audio2pose", COLUMNS, rows, NOTE)])
+
+
+def _scores(motions: Sequence[Tensor], clips: Sequence[SpeechBatch]) -> list[Score]:
+    frechet, beats = HeadPoseFrechetDistance(), BeatAlignment()
+    metrics: list[PerClipMetric] = [HeadMotionSpread(), HeadMotionSpeed(), HeadMotionJitter()]
+    for motion, clip in zip(motions, clips, strict=True):
+        frechet.update(motion, clip.head_pose, clip.valid)
+        for metric in metrics:
+            metric.update(motion, clip.head_pose, clip.valid)
+        beats.update(motion, onset_strength(clip.audio, motion.shape[1]), clip.valid)
+    distance = Score(float(frechet.compute()), len(clips), len(clips))
+    return [distance, *(Score.over_clips(metric.per_clip.tolist()) for metric in (*metrics, beats))]
+
+
+def _borrowed(clips: Sequence[SpeechBatch], train: Sequence[SpeechBatch]) -> list[Tensor]:
+    """The motion of a training clip for each clip, forwards and backwards where it is too short."""
+    motions = []
+    for number, clip in enumerate(clips):
+        motion = train[number * len(train) // len(clips)].head_pose
+        frames, last = clip.head_pose.shape[1], motion.shape[1] - 1
+        places = (
+            last - (torch.arange(frames).remainder(2 * last) - last).abs()
+            if last
+            else torch.zeros(frames, dtype=torch.long)
+        )
+        motions.append(motion[:, places])
+    return motions

@@ -1,0 +1,171 @@
+"""What a training step of both steps of Lmk2Video costs, part by part.
+
+    python tests/benchmarks/training.py [--repeats 3] [--only stage1|stage2]
+
+Random weights, one thread, AdamW, the batch in memory: widths 64, 128, 256, 256, published PoseGuider with attention
+8 x 32, AutoencoderKL 32, 64, 128, 128, CLIP tower of 192 x 6. Stage 1: 256 px, batch 2. Stage 2: 128 px, 16 frames,
+gradient checkpointing. Prints medians of CPU seconds; C, the step divided by the calibration of the same process;
+peak memory; operations, and their share of the rate at which this machine multiplies 2048 x 2048 matrices of the row's
+precision. "cached" rows take latents and image embeddings as prepared. Loading is `make bench-data`'s.
+"""
+
+import argparse
+import itertools
+import multiprocessing
+import resource
+import statistics
+import time
+from types import SimpleNamespace
+
+import torch
+from calibration import calibrate
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from aniportrait.data.schema import PortraitBatch
+from aniportrait.diffusion.noise_schedule import build_scheduler
+from aniportrait.models.autoencoder import SDVae
+from aniportrait.models.denoising_unet import DenoisingUNet
+from aniportrait.models.image_encoder import ClipImageEncoder
+from aniportrait.models.latent_space import AbsoluteLatents
+from aniportrait.models.portrait_networks import PortraitNetworks
+from aniportrait.models.pose_guider import PublishedPoseGuider
+from aniportrait.models.reference_net import ReferenceNet
+from aniportrait.training.portrait_step import frame_latents, portrait_loss
+from aniportrait.training.stage1 import Stage1
+from aniportrait.training.stage2 import Stage2
+
+WIDTHS = (64, 128, 256, 256)
+UNET = {"block_out_channels": WIDTHS, "cross_attention_dim": 64}
+VAE = {"layers_per_block": 2, "latent_channels": 4, "norm_num_groups": 32, "scaling_factor": 0.18215}
+CLIP = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 3}
+PARTS = ("encode", "forward", "backward", "optimizer")
+ORIGINAL = {"stage1": 7.7, "stage2": 7.0}
+"""C of the original's step, measured once elsewhere on uncached input."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="CPU seconds of a training step.")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", choices=tuple(ORIGINAL))
+    options = parser.parse_args()
+    print("stage   input     numbers " + "".join(f"{part:>10s}" for part in (*PARTS, "step")), end="")
+    print("     C  original/C  peak GB  GFLOP  of matrix rate")
+    rows = [
+        (stage, cached, half)
+        for stage in ([options.only] if options.only else ORIGINAL)
+        for cached, half in ((False, False), (True, False), (False, True), (True, True))
+    ]
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for row in pool.imap(measured, [(*row, options.repeats) for row in rows], chunksize=1):
+            print(row, flush=True)
+
+
+def measured(row: tuple[str, bool, bool, int]) -> str:
+    stage, cached, half, repeats = row
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    module = training(stage)
+    batch = example(module, stage, cached)
+    optimizer = module.configure_optimizers()["optimizer"]
+    with FlopCounterMode(display=False) as counter:
+        step(module, batch, optimizer, half)
+    spent = [step(module, batch, optimizer, half) for _ in range(repeats)]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    medians = [statistics.median(times) for times in zip(*spent, strict=True)]
+    whole = statistics.median(map(sum, spent))
+    c = whole / calibrate(3)
+    flop = counter.get_total_flops()
+    share = flop / whole / matrix_rate(torch.bfloat16 if half else torch.float32)
+    figures = "".join(f"{value:10.2f}" for value in (*medians, whole))
+    return (
+        f"{stage}  {'cached' if cached else 'pixels':8s}  {'bf16' if half else 'fp32'}    {figures}"
+        f"{c:6.2f}{ORIGINAL[stage] / c:12.2f}{peak:9.2f}{flop / 1e9:7.0f}{share:10.0%}"
+    )
+
+
+def training(stage: str) -> Stage1:
+    denoiser = DenoisingUNet(**UNET)
+    networks = PortraitNetworks(
+        ReferenceNet(**UNET),
+        PublishedPoseGuider(WIDTHS, 8, 32),
+        denoiser.with_motion() if stage == "stage2" else denoiser,
+        SDVae(sizes={**VAE, "block_out_channels": (32, 64, 128, 128)}),
+        ClipImageEncoder(
+            sizes={**CLIP, "image_size": 224, "patch_size": 16, "projection_dim": 64, "layer_norm_eps": 1e-5}
+        ),
+        AbsoluteLatents(),
+    ).to(memory_format=torch.channels_last)
+    if stage == "stage2":
+        networks.reference_net.enable_gradient_checkpointing()
+        networks.denoising_unet.enable_gradient_checkpointing()
+    kind = Stage2 if stage == "stage2" else Stage1
+    return kind(
+        networks, build_scheduler(), lambda weights: torch.optim.AdamW(weights, 1e-5, fused=True), no_schedule
+    )
+
+
+def no_schedule(optimizer: torch.optim.Optimizer) -> SimpleNamespace:
+    return SimpleNamespace(optimizer=optimizer)
+
+
+def example(module: Stage1, stage: str, cached: bool) -> PortraitBatch:
+    b, f, side = (1, 16, 128) if stage == "stage2" else (2, 1, 256)
+    pixels = torch.rand(4, b, f, 3, side, side) * 2 - 1
+    batch = PortraitBatch(
+        frames=pixels[0],
+        pose_image=pixels[1],
+        reference_image=pixels[2][:, 0],
+        reference_pose_image=pixels[3][:, 0],
+        face_box=torch.tensor([0.2, 0.2, 0.8, 0.8]).expand(b, f, 4),
+        keys=[str(k) for k in range(b)],
+        counted=torch.ones(b, dtype=torch.bool),
+    )
+    return encoded(module, batch) if cached else batch
+
+
+def encoded(module: Stage1, batch: PortraitBatch) -> PortraitBatch:
+    networks = module.networks
+    return batch._replace(
+        latents=frame_latents(networks, batch),
+        reference_latents=networks.encode(batch.reference_image[:, None])[:, 0],
+        image_embeds=networks.image_embeds(batch.reference_image),
+    )
+
+
+def step(module: Stage1, batch: PortraitBatch, optimizer: torch.optim.Optimizer, half: bool) -> list[float]:
+    """CPU seconds of PARTS."""
+    clock = [time.process_time()]
+    generators = [torch.Generator().manual_seed(k) for k in range(len(batch.keys))]
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        if batch.latents is None:
+            batch = encoded(module, batch)
+        clock.append(time.process_time())
+        conditions = module.conditions(batch)
+        loss, _ = portrait_loss(
+            module.networks, module.scheduler, conditions, batch, module.settings, generators
+        )
+    clock.append(time.process_time())
+    loss.backward()
+    nn.utils.clip_grad_norm_([weight for weight in module.parameters() if weight.requires_grad], 1.0)
+    clock.append(time.process_time())
+    optimizer.step()
+    optimizer.zero_grad()
+    clock.append(time.process_time())
+    return [end - begin for begin, end in itertools.pairwise(clock)]
+
+
+def matrix_rate(dtype: torch.dtype) -> float:
+    """Operations per CPU second of a product of two 2048 x 2048 matrices."""
+    first, second = torch.randn(2, 2048, 2048).to(dtype)
+    first @ second
+    spent = []
+    for _ in range(3):
+        begin = time.process_time()
+        first @ second
+        spent.append(time.process_time() - begin)
+    return 2 * 2048**3 / min(spent)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Training as a team would run it: split over ranks or micro-batches, stopped, gone wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from entries import TINY, composed
+
+from aniportrait.checkpoints.store import open_weights
+from aniportrait.cli.train import train
+from aniportrait.training.callbacks.ema import CURRENT
+from aniportrait.training.callbacks.loss_alarm import LossAlarmError
+from aniportrait.training.callbacks.noise_alarm import EqualNoiseError
+
+ROOT = Path(__file__).parents[2]
+PLAIN = [
+    *(
+        "experiment=stage1_reference",
+        *TINY,
+        "data=shards",
+        "max_steps=3",
+        "warmup_steps=0",
+        "callbacks.samples=null",
+    ),
+    *(
+        "frames_per_portrait=1",
+        "validation.every=100",
+        "objective.noise_offset=0.05",
+        "sizes.unet.norm_num_groups=8",
+    ),
+    *("sizes.unet.block_out_channels=[16,32]", "sizes.pose_guider.width=16"),
+]
+DESCENT = [  # whose steps are the gradients, and no average that would hide them
+    *(
+        "optimizer._target_=torch.optim.SGD",
+        "~optimizer.betas",
+        "~optimizer.eps",
+        "learning_rate=0.1",
+        "ema_decay=0.0",
+    ),
+]
+
+
+def trained(shards, out, *overrides):
+    out.mkdir(parents=True, exist_ok=True)
+    with composed("train", *PLAIN, f"data.folder={shards}", f"out={out}", *overrides, out=out) as config:
+        train(config)
+    return out
+
+
+def in_a_process(shards, out, *overrides):
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        *PLAIN,
+        f"data.folder={shards}",
+        f"out={out}",
+        *overrides,
+    ]
+    return subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+
+
+def farthest(first, second):
+    """The largest difference of two runs' weights, relative to each tensor's largest value."""
+    ours, theirs = open_weights(first), open_weights(second)
+    return max(
+        float((weight - theirs.states[name][key]).abs().max() / weight.abs().max().clamp_min(1e-3))
+        for name in ours.networks
+        for key, weight in ours.states[name].items()
+    )
+
+
+def same(first, second):
+    """Whether two checkpoints hold the same weights, averages and optimizer state, to the bit."""
+    one, other = (torch.load(path, weights_only=True) for path in (first, second))
+    pairs = [(one[part], other[part]) for part in ("state_dict", CURRENT)]
+    pairs += [
+        (one["optimizer_states"][0]["state"][k], other["optimizer_states"][0]["state"][k])
+        for k in one["optimizer_states"][0]["state"]
+    ]
+    return one["global_step"] == other["global_step"] and all(
+        a.keys() == b.keys() and all(torch.equal(torch.as_tensor(a[k]), torch.as_tensor(b[k])) for k in a)
+        for a, b in pairs
+    )
+
+
+def test_two_accumulated_batches_are_one_large_batch(shards, tmp_path):
+    halves = trained(
+        shards, tmp_path / "halves", *DESCENT, "batch_size=2", "trainer.accumulate_grad_batches=2"
+    )
+    whole = trained(shards, tmp_path / "whole", *DESCENT, "batch_size=4")
+    other = trained(shards, tmp_path / "other", *DESCENT, "batch_size=4", "seed=43")
+    assert farthest(halves, whole) < 1e-5
+    assert farthest(other, whole) > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dropout", [0.5, 1.0])
+def test_two_ranks_are_one_process_with_the_doubled_batch_and_none_looks_for_unused_weights(
+    shards, tmp_path, dropout
+):
+    """With dropout 1 every portrait of every batch is hidden: all weights still take part."""
+    chosen = [*DESCENT, f"objective.condition_dropout={dropout}"]
+    ranks = in_a_process(
+        shards, tmp_path / "ranks", *chosen, "batch_size=1", "trainer.devices=2", "+trainer.strategy=ddp"
+    )
+    errors = ranks.communicate(timeout=300)[1]
+    assert ranks.returncode == 0, errors
+    whole = trained(shards, tmp_path / "whole", *chosen, "batch_size=2")
+    assert farthest(tmp_path / "ranks", whole) < 1e-5
+
+
+def test_the_same_noise_for_two_samples_is_an_error(shards, tmp_path, monkeypatch):
+    monkeypatch.setattr("aniportrait.training.portrait_step.hash_of", lambda state: 7)
+    with pytest.raises(EqualNoiseError, match="2 samples of 1 ranks have 1 different"):
+        trained(shards, tmp_path, "batch_size=2")
+
+
+def test_a_loss_that_is_no_number_ends_the_run_names_the_clips_and_leaves_the_last_checkpoint(
+    shards, tmp_path, monkeypatch
+):
+    import aniportrait.training.stage1 as stage1
+
+    whole = stage1.portrait_loss
+
+    def poisoned(networks, scheduler, conditions, batch, settings, generators):
+        loss, terms = whole(networks, scheduler, conditions, batch, settings, generators)
+        poisoned.calls += 1
+        return (loss * float("nan") if poisoned.calls == 4 else loss), terms
+
+    poisoned.calls = 0
+    monkeypatch.setattr(stage1, "portrait_loss", poisoned)
+    steps = ("max_steps=8", "batch_size=1", "callbacks.checkpoint.every_n_train_steps=2")
+    with pytest.raises(LossAlarmError, match=r"loss nan at step 4 on \S+: stopped"):
+        trained(shards, tmp_path, *steps)
+    kept = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert kept["global_step"] == 2
+    assert all(weight.isfinite().all() for weight in kept[CURRENT].values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_goes_on_from_it_exactly(
+    shards, tmp_path, number, monkeypatch
+):
+    """The signal comes in the middle of the third of six steps."""
+    import aniportrait.training.stage1 as stage1
+
+    whole = stage1.portrait_loss
+    steps = ("max_steps=6", "batch_size=1", "callbacks.checkpoint.every_n_train_steps=6")
+    trained(shards, tmp_path / "whole", *steps)
+
+    def signalled(*args):
+        signalled.calls += 1
+        if signalled.calls == 3:
+            os.kill(os.getpid(), number)
+        return whole(*args)
+
+    signalled.calls = 0
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage1, "portrait_loss", signalled)
+        trained(shards, tmp_path / "run", *steps)
+    assert signal.getsignal(number) == before
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == 3
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    trained(shards, tmp_path / "run", *steps, f"resume={tmp_path}/run")
+    assert same(last, tmp_path / "whole" / "checkpoints" / "last.ckpt")
+
+
+def test_frozen_weights_are_not_averaged_and_the_average_follows_its_formula(shards, tmp_path):
+    steps = ("max_steps=1", "batch_size=1", "callbacks.checkpoint.every_n_train_steps=1", "ema_decay=0.75")
+    first = tmp_path / "first" / "checkpoints" / "last.ckpt"
+    trained(shards, tmp_path / "first", *steps)
+    trained(shards, tmp_path / "second", *steps, "max_steps=2", f"resume={first}")
+    one, two = (
+        torch.load(tmp_path / run / "checkpoints" / "last.ckpt", weights_only=True)
+        for run in ("first", "second")
+    )
+    assert set(one[CURRENT]) < set(one["state_dict"])
+    for name, weight in two[CURRENT].items():
+        expected = 0.75 * one["state_dict"][name] + 0.25 * weight
+        assert torch.allclose(two["state_dict"][name], expected, atol=1e-6), name
