@@ -38,7 +38,7 @@ def write_preparation_report(path: Path, report: dict[str, Any], reported: Seque
     """Write the page; equal data sets give equal bytes."""
     kept = [item for item in reported if item.outcome.kept]
     dropped = [item for item in reported if not item.outcome.kept]
-    parts = [Part("Kept and dropped", _overview(report, dropped))]
+    parts = [Part("Kept and dropped", overview)] if (overview := _overview(report, dropped)) else []
     if histograms := _histograms(kept, dropped):
         parts.append(Part("How the clips are", histograms))
     sheets = [_sheet(title, items) for title, items in (("Kept", kept), ("Dropped", dropped)) if items]
@@ -47,14 +47,17 @@ def write_preparation_report(path: Path, report: dict[str, Any], reported: Seque
     )
     if named := _named(kept, dropped):
         parts.append(Part("Named", named))
-    splits = ", ".join(f"{count} {split}" for split, count in report["splits"].items())
-    summary = f"{report['kept']} samples ({report['seconds']:.0f} s of film: {splits}) from {report['clips']} clips; "
+    splits = "".join(f", {count} {split}" for split, count in report["splits"].items())
+    summary = (
+        f"{report['kept']} samples ({report['seconds']:.0f} s of film{splits}) from {report['clips']} clips; "
+    )
     return write_report(path, parts, "Preparation", summary + f"{len(dropped)} dropped.")
 
 
 def _overview(report: dict[str, Any], dropped: Sequence[Reported]) -> list[Section]:
-    splits = [Row(split, (count,)) for split, count in report["splits"].items()]
-    sections: list[Section] = [Table("Samples of each split", (Column("samples", digits=0),), splits)]
+    sections: list[Section] = []
+    if splits := [Row(split, (count,)) for split, count in report["splits"].items()]:
+        sections.append(Table("Samples of each split", (Column("samples", digits=0),), splits))
     if dropped:
         reasons = Counter(_kind(item.outcome.reason or "") for item in dropped)
         rows = [Row(reason, (count,)) for reason, count in reasons.most_common()]

@@ -184,21 +184,27 @@ def _prepare_piece(
         piece.notes.append(f"damaged: {report}")
     if gaps := int((~track.valid).sum()):
         piece.notes.append(f"face interpolated in {gaps} of {len(track)} frames")
-    meta = ClipMeta(
+    meta = _meta(clip, settings, len(track), crop, begin, audio is not None)
+    piece.seconds = len(track) / fps
+    piece.sample = ClipSample(meta, followed.video, audio, track, neutral_mesh(track))
+
+
+def _meta(
+    clip: SourceClip, settings: PreparationSettings, frames: int, crop: SquareCrop, begin: float, sounds: bool
+) -> ClipMeta:
+    return ClipMeta(
         key=clip.title,
         identity=clip.identity,
         split=clip.split or "train",
         source=clip.recording,
-        fps=fps,
-        frames=len(track),
+        fps=settings.fps,
+        frames=frames,
         width=settings.image_size,
         height=settings.image_size,
-        has_audio=audio is not None,
+        has_audio=sounds,
         crop=(float(crop.x0), float(crop.y0), float(crop.x1), float(crop.y1)),
         begin=round(begin, 4),
     )
-    piece.seconds = len(track) / fps
-    piece.sample = ClipSample(meta, followed.video, audio, track, neutral_mesh(track))
 
 
 def _person(piece: Piece, gates: Gates, first_look: Survey, glances: list[Glance]) -> Person:

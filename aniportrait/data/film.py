@@ -50,13 +50,15 @@ def open_film(path: Path, frame_rate: float | None = None) -> Film:
     return FrameFolder(path, frame_rate)
 
 
-def film_seconds(path: Path, frame_rate: float | None = None) -> float:
-    """How long a film says it is, without decoding any of it; 0.0 where it does not say or cannot be read."""
+def film_seconds(path: Path, frame_rate: float | None = None) -> float | None:
+    """How long a film says it is, without decoding any of it; None where it does not say, 0.0 where there is none."""
     try:
         if path.is_dir():
             return len(_numbered(path)) / frame_rate if frame_rate else 0.0
         with opened(path) as container:
-            return (container.duration or 0) / av.time_base
+            if not container.streams.video:
+                return 0.0
+            return container.duration / av.time_base if container.duration else None
     except (MediaError, OSError):
         return 0.0
 

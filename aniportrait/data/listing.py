@@ -39,7 +39,7 @@ class Listing:
 
     def failed(self) -> list[Task]:
         """Those staged as dropped for a reason that says nothing of the clip."""
-        return [task for task in self.tasks if has_failed(task)]
+        return [task for task in self.tasks if _any_failed(staging.outcomes(task.staged) or [])]
 
     def staged(self) -> "StagedClips":
         vanished = [Outcome(0.0, 0.0, "its staged file vanished", failed=True)]
@@ -100,14 +100,22 @@ def list_clips(
         for clip in clips
     ]
     keys = _keys(clips)
-    if len({task.staged for task in tasks}) < len(tasks) or len(set(keys)) < len(keys):
-        raise ValueError("the source lists one clip twice")
+    count = Counter([*keys, *(task.staged for task in tasks)])
+    for task, key in zip(tasks, keys, strict=True):
+        if count[key] > 1 or count[task.staged] > 1:
+            raise ValueError(f"the source lists {task.clip.path} ({task.clip.title}) twice")
     described = [(clip.identity, clip.split, clip.title, clip.recording) for clip in clips]
     return Listing(tasks, keys, _digest(clips_per_shard, described, [task.staged.name for task in tasks]))
 
 
-def has_failed(task: Task) -> bool:
-    return any(outcome.failed for outcome in staging.outcomes(task.staged) or [])
+def is_done(task: Task) -> bool:
+    """Whether its clip is staged, and not as failed."""
+    outcomes = staging.outcomes(task.staged)
+    return outcomes is not None and not _any_failed(outcomes)
+
+
+def _any_failed(outcomes: Sequence[Outcome]) -> bool:
+    return any(outcome.failed for outcome in outcomes)
 
 
 def _identity(clip: SourceClip, settings: PreparationSettings, landmarker: str) -> str:

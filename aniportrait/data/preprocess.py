@@ -14,7 +14,7 @@ from typing import Any
 from aniportrait.data import staging
 from aniportrait.data.clip_preparation import PreparationSettings
 from aniportrait.data.clip_report import REPORT, Illustrate, Reported, nothing_kept, report_of
-from aniportrait.data.listing import Listing, StagedClips, has_failed, list_clips
+from aniportrait.data.listing import Listing, StagedClips, is_done, list_clips
 from aniportrait.data.sample_codec import decode_meta
 from aniportrait.data.schema import META
 from aniportrait.data.shards import INDEX, ShardIndex, ShardWriter
@@ -157,9 +157,7 @@ class Preparation:
         if workers is not None and workers < 0:
             raise ValueError(f"workers ({workers}) must not be negative")
         (self.out / STAGING).mkdir(parents=True, exist_ok=True)
-        prepare_all(
-            [task for task in tasks if staging.outcomes(task.staged) is None or has_failed(task)], workers
-        )
+        prepare_all([task for task in tasks if not is_done(task)], workers)
 
     def _assemble(self, listing: Listing, illustrate: Illustrate | None) -> dict[str, Any]:
         """Shards from the staged clips, in the order of the list: the same whichever clip was finished first."""

@@ -54,7 +54,8 @@ class Task:
             return 0.0
         if self.clip.end is not None:
             return self.clip.end - self.clip.begin
-        return film_seconds(self.clip.path, self.clip.frame_rate) or UNKNOWN_SECONDS
+        seconds = film_seconds(self.clip.path, self.clip.frame_rate)
+        return UNKNOWN_SECONDS if seconds is None else seconds
 
 
 def prepare_all(tasks: list[Task], workers: int | None) -> None:

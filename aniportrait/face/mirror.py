@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from aniportrait.face.topology import FLIP, FLIP_BLENDSHAPES, FLIP_POINTS
-from aniportrait.face.track import FaceTrack
+from aniportrait.face.topology import FLIP, FLIP_POINTS
 
 _TURN = np.diag((-1.0, 1.0, 1.0, 1.0)).astype(np.float32)
 
@@ -26,19 +25,3 @@ def mirrored_pose_matrix(pose_matrix: np.ndarray) -> np.ndarray:
     """(..., 4, 4) canonical face -> camera: mirrored before and after, so that it stays a rotation."""
     turn = _TURN.astype(pose_matrix.dtype)
     return turn @ pose_matrix @ turn
-
-
-def mirrored_blendshapes(blendshapes: np.ndarray) -> np.ndarray:
-    """(..., 52) coefficients."""
-    return blendshapes[..., FLIP_BLENDSHAPES]
-
-
-def mirrored_track(track: FaceTrack) -> FaceTrack:
-    """All of it."""
-    return FaceTrack(
-        mirrored_landmarks(track.landmarks),
-        mirrored_vertices(track.vertices),
-        mirrored_pose_matrix(track.pose_matrix),
-        mirrored_blendshapes(track.blendshapes),
-        track.valid,
-    )

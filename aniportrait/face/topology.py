@@ -159,15 +159,3 @@ BLENDSHAPES = (
 )
 # fmt: on
 """The 52 coefficients in MediaPipe's order."""
-
-
-def _mirrored_name(name: str) -> str:
-    if name.endswith("Left"):
-        return name.removesuffix("Left") + "Right"
-    if name.endswith("Right"):
-        return name.removesuffix("Right") + "Left"
-    return name
-
-
-FLIP_BLENDSHAPES = np.array([BLENDSHAPES.index(_mirrored_name(name)) for name in BLENDSHAPES])
-"""(52,) the coefficient that takes each one's place when the picture is mirrored."""

@@ -74,7 +74,7 @@ def chosen(folder: str, seconds: float) -> list[SourceClip]:
     for clip in clips:
         if total < seconds:
             taken.append(clip)
-            total += film_seconds(clip.path)
+            total += film_seconds(clip.path) or 0.0
     return taken
 
 

@@ -95,6 +95,15 @@ def test_validation_covers_every_frame_of_every_clip_once(folder):
     same(list(loader), list(loader))
 
 
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_a_split_without_a_usable_clip_is_evaluated_in_no_batch(tmp_path, folder, world_size):
+    write_shards([clip("t", 12)], tmp_path, 25.0, 32)
+    for data in (speech(tmp_path), portraits(tmp_path), portraits(folder, frames=30)):
+        data.trainer = Ranked(world_size - 1, world_size)
+        assert list(data.val_dataloader()) == []
+        assert len(data.val_dataloader()) == 0
+
+
 def test_a_portrait_batch_shows_the_frames_whose_landmarks_it_draws(folder):
     data = portraits(folder, frames=4, strides=(1, 3))
     for batch in batches(data, 6):

@@ -140,6 +140,14 @@ def test_a_face_that_is_away_too_long_is_a_reason(tmp_path):
     )
 
 
+def test_sharpness_is_measured_though_the_face_is_away_whenever_it_was_to_be(tmp_path):
+    frames = [dark() if k % 12 == 0 else face() for k in range(40)]
+    report = prepared(OneFilm(tmp_path, frames), tmp_path / "out", min_sharpness=0.1)
+    whole = prepared(OneFilm(tmp_path, [face()] * 40), tmp_path / "whole", min_sharpness=0.1)
+    measured, expected = (found["samples"][0]["figures"]["sharpness"] for found in (report, whole))
+    assert measured == pytest.approx(expected, rel=0.2)
+
+
 def test_a_blurred_face_is_dropped(tmp_path):
     blurred = [cv2.GaussianBlur(face(), (0, 0), 8)] * 30
     said = dropped(tmp_path, OneFilm(tmp_path, blurred), image_size=256)
@@ -153,6 +161,7 @@ def test_silence_is_a_reason_only_if_one_wants_sound(tmp_path):
     report = prepared(film, tmp_path / "kept")
     assert report["samples"][0]["figures"]["sound"] == pytest.approx(0.5, abs=0.06)
     assert "audible in 5" in dropped(tmp_path, film, min_sound=0.8)
+    assert clip_sound._audible_share(tone(0.5), 50, 25.0) == 0.24, "what is missing is silent"
     silent = OneFilm(tmp_path, [face()] * 50)
     assert "audible in 0 % of the time, at least 1 %" in dropped(tmp_path, silent, min_sound=0.01)
 
@@ -183,6 +192,7 @@ def test_sound_that_is_clearly_off_is_shifted_to_the_lips(tmp_path, monkeypatch,
             "0.20 s early (confidence 9.0), at most 0 s",
         ),
         (SyncMeasurement(0.0, 0.1, 3.0), {"min_agreement": 0.15}, "agree by 0.10, at least 0.15"),
+        (None, {"min_agreement": 0.15}, "nothing can be told of whether sound and lips agree"),
     ],
 )
 def test_sound_that_does_not_belong_to_the_lips_is_a_reason(tmp_path, monkeypatch, measured, options, said):

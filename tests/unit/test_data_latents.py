@@ -136,6 +136,45 @@ def test_an_interrupted_run_goes_on_at_the_shard_it_stood_at(folder, monkeypatch
     write_latents(folder, lambda _: pytest.fail("there is nothing left to encode"), origin(folder))
 
 
+def test_two_interrupted_runs_with_two_encoders_are_not_mixed(folder, monkeypatch):
+    calls = []
+
+    def interrupted(pictures):
+        calls.append(len(pictures))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return encode(pictures)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_latents(folder, interrupted, origin(folder))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_text", killed)  # the other encoder's tar is there, its record is not
+        with pytest.raises(RuntimeError, match="killed"):
+            write_latents(folder, lambda pictures: encode(-pictures), other(folder))
+    write_latents(folder, encode, origin(folder))
+    mixed = {path.name: path.read_bytes() for path in (folder / "latents").iterdir()}
+    for path in (folder / "latents").iterdir():
+        path.unlink()
+    write_latents(folder, encode, origin(folder))
+    assert {path.name: path.read_bytes() for path in (folder / "latents").iterdir()} == mixed
+
+
+def killed(*_):
+    raise RuntimeError("killed")
+
+
+def other(folder):
+    return replace(origin(folder), autoencoder="C 3")
+
+
+def test_latents_of_a_smaller_set_leave_none_of_the_larger(folder):
+    write_latents(folder, encode, origin(folder))
+    write_shards([clip("t0", 9)], folder, 25.0, 32)
+    write_latents(folder, encode, origin(folder))
+    left = sorted(path.name for path in (folder / "latents").iterdir())
+    assert left == ["index.json", "shard-000000.tar"]
+
+
 def test_a_clip_that_cannot_be_read_gets_no_latents_and_others_do(folder, caplog):
     entry = ShardIndex.load(folder).samples[1]
     shard = folder / entry.shard

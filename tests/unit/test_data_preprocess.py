@@ -3,12 +3,13 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from bright_faces import bright_box, bright_faces, dark, face, preparation, prepared, tone
 
-from aniportrait.data import workers
+from aniportrait.data import clip_preparation, preprocess, workers
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.clip_preparation import PreparationSettings, clip_crop
 from aniportrait.data.folder import FolderSource
@@ -16,6 +17,7 @@ from aniportrait.data.media import write_video
 from aniportrait.data.neutral import MOUTH, neutral_mesh
 from aniportrait.data.preprocess import NothingKeptError, Partition, Preparation, UnfinishedError
 from aniportrait.data.shards import ShardIndex, read_sample
+from aniportrait.data.sound import MediaError
 from aniportrait.face.track import FaceTrack
 
 
@@ -209,6 +211,68 @@ def test_clips_of_one_name_get_different_keys(tmp_path):
     keys = [entry.key for entry in ShardIndex.load(tmp_path / "out").samples]
     assert len(set(keys)) == 4
     assert "clip" in keys
+
+
+def test_sections_that_begin_together_get_different_keys_and_one_listed_twice_is_named(tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    write_video(folder / "a.mp4", [face()] * 50, 25.0)
+    table = tmp_path / "table.csv"
+    table.write_text("file,begin,end\na.mp4,0,1\na.mp4,0,2\n")
+    prepared(FolderSource(folder, table), tmp_path / "out")
+    assert sorted(entry.frames for entry in ShardIndex.load(tmp_path / "out").samples) == [25, 50]
+    twice = FolderSource(folder).clips() * 2
+    with pytest.raises(ValueError, match=r"the source lists .*a\.mp4 \(a\) twice"):
+        prepared(SimpleNamespace(clips=lambda: twice), tmp_path / "twice")
+    assert not (tmp_path / "twice").exists(), "found before any work is done"
+
+
+def test_a_piece_that_cannot_be_read_costs_no_other_piece(tmp_path, monkeypatch):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    write_video(folder / "a.mp4", [face()] * 75, 25.0, tone(3))
+    original = clip_preparation.clip_sound
+
+    def broken_in_the_middle(piece, film, begin, *rest):
+        if begin == 1.0:
+            raise MediaError("the sound is broken here")
+        return original(piece, film, begin, *rest)
+
+    monkeypatch.setattr(clip_preparation, "clip_sound", broken_in_the_middle)
+    report = prepared(folder, tmp_path / "out", longest_seconds=1.0)
+    assert [sample["key"] for sample in report["samples"]] == ["a--1", "a--3"]
+    assert [drop["reason"] for drop in report["dropped"]] == ["the sound is broken here"]
+
+
+def test_another_landmarker_prepares_every_clip_anew(tmp_path, monkeypatch):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    write_video(folder / "a.mp4", [face()] * 20, 25.0)
+    preparation(folder, tmp_path / "out").run_partition(Partition(), workers=0)
+    preparation(folder, tmp_path / "out").run_partition(Partition(), workers=0)
+    assert len(list((tmp_path / "out" / ".staging").iterdir())) == 1
+    monkeypatch.setattr(preprocess, "sha256_of", lambda path: "of another file")
+    preparation(folder, tmp_path / "out").run_partition(Partition(), workers=0)
+    assert len(list((tmp_path / "out" / ".staging").iterdir())) == 2
+
+
+def test_a_report_never_lies_beside_the_index_of_another_data_set(tmp_path):
+    """Until the new shards are whole the old data set stays as it is; nothing kept takes nothing away."""
+    folder, out = tmp_path / "clips", tmp_path / "out"
+    folder.mkdir()
+    write_video(folder / "a.mp4", [face()] * 20, 25.0)
+    prepared(folder, out)
+    before = contents(out)
+    told = []
+
+    def illustrate(where, report, reported):
+        told.append((where, (out / "index.json").exists()))
+
+    with pytest.raises(NothingKeptError):
+        preparation(folder, out, min_seconds=5.0).run(0, illustrate)
+    assert contents(out) == before
+    preparation(folder, out, image_size=32).run(0, illustrate)
+    assert told == [(out / ".staging", True), (out, False)]
 
 
 def test_the_square_of_a_clip_holds_every_face_and_stays_inside_if_it_can():

@@ -86,6 +86,12 @@ def test_a_smaller_data_set_leaves_no_stale_shards(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index.json", "shard-000000.tar"]
 
 
+def test_what_a_killed_run_left_is_cleared_away(tmp_path):
+    (tmp_path / ".shard-000007.tar.another-machine.123.partial").write_bytes(b"half")
+    write_shards([clip("a")], tmp_path, 25.0, 32)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.json", "shard-000000.tar"]
+
+
 @pytest.mark.parametrize("key", ["a.b", "a/b", "", "x" * 91])
 def test_bad_keys_are_refused(tmp_path, key):
     with pytest.raises(ValueError, match="key"):

@@ -197,6 +197,13 @@ def test_a_source_whose_every_clip_fails_is_tried_again(tmp_path, monkeypatch):
     assert prepared(folder, tmp_path / "out")["kept"] == 1
 
 
+def test_files_that_are_no_film_promise_none(tmp_path):
+    (tmp_path / "text.mp4").write_text("no video")
+    write_video(tmp_path / "film.mp4", [face()] * 50, 25.0)
+    listed = tasks(tmp_path, "text", "film", "empty")
+    assert [task.seconds for task in listed] == [0.0, 2.0, 0.0]
+
+
 def test_clips_that_are_missing_promise_no_film_and_progress_still_ends(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(workers, "_stage", lambda task: None)
     listed = [

@@ -5,6 +5,7 @@ from bright_faces import bright_faces, dark, face, preparation, tone
 
 from aniportrait.cli.preparation_report import _kind, write_preparation_report
 from aniportrait.data.media import write_video
+from aniportrait.data.preprocess import NothingKeptError
 
 
 @pytest.mark.usefixtures(bright_faces.__name__)
@@ -31,6 +32,23 @@ def test_every_dropped_clip_is_named_with_its_reason_and_every_clip_pictured(tmp
     assert "face interpolated in 1 of 30 frames" in page
     assert page.count("<img") == 2, "a contact sheet of the kept, one of the dropped"
     assert "Length" in page
+
+
+@pytest.mark.usefixtures(bright_faces.__name__)
+def test_of_nothing_kept_there_is_a_page_too(tmp_path):
+    write_video(tmp_path / "clips" / "dark.mp4", [dark()] * 30, 25.0)
+    page = tmp_path / "out" / "report.html"
+
+    def illustrate(folder, report, reported):
+        write_preparation_report(folder / page.name, report, reported)
+
+    with pytest.raises(NothingKeptError):
+        preparation(tmp_path / "clips", tmp_path / "out").run(0, illustrate)
+    text = page.read_text()
+    assert "0 samples (0 s of film) from 1 clips; 1 dropped" in text
+    assert "no face is seen in any of the frames looked at" in text
+    assert "Samples of each split" not in text
+    assert text.count("<img") == 1
 
 
 def test_like_reasons_are_counted_together():
