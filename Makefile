@@ -99,19 +99,23 @@ LATENTS := latent_space=portrait_relative
 endif
 TINY    := model=tiny trainer=cpu logger=csv data=shards 'data.folder="$(DEMO)/shards"' 'export="$(DEMO)/weights"' $(LATENTS)
 WEIGHTS := 'weights="$(DEMO)/weights"'
+# The original's head and loss on our encoder, for as many steps: what ours is compared with.
+RIVAL   := mesh_head=published module.loss.lip_weight=0 module.loss.velocity_weight=0 export=null
 
 # PASSIVE: idle threads sleep instead of spinning, so that two cores are two cores.
 demo: export OMP_WAIT_POLICY := PASSIVE
 demo: $(INSTALLED) ## clips -> shards -> four trainings -> evaluation -> a talking portrait; CLIPS=<folder> for real ones
 	@$(MAKE) --no-print-directory system-libraries
 	@mkdir -p "$(DEMO)" && date +%s > "$(DEMO)/.started"
-	rm -rf "$(DEMO)/runs" "$(DEMO)/weights" "$(DEMO)/samples"
+	rm -rf "$(DEMO)/runs" "$(DEMO)/rival" "$(DEMO)/weights" "$(DEMO)/samples"
 	$(PY) prepare.py $(SOURCE) 'out="$(DEMO)/shards"'
 	$(PY) train.py experiment=audio2mesh $(TINY) 'out="$(DEMO)/runs/1_audio2mesh"'
+	$(PY) train.py experiment=audio2mesh $(TINY) $(RIVAL) 'out="$(DEMO)/rival"'
 	$(PY) train.py experiment=audio2pose $(TINY) 'out="$(DEMO)/runs/2_audio2pose"'
 	$(PY) train.py experiment=stage1_reference $(TINY) max_steps=$(STAGE1_STEPS) 'out="$(DEMO)/runs/3_stage1_reference"'
 	$(PY) train.py experiment=stage2_motion $(TINY) $(WEIGHTS) 'out="$(DEMO)/runs/4_stage2_motion"'
-	$(PY) evaluate.py $(WEIGHTS) data=shards 'data.folder="$(DEMO)/shards"' 'runs="$(DEMO)/runs"' 'out="$(DEMO)"'
+	$(PY) evaluate.py $(WEIGHTS) data=shards 'data.folder="$(DEMO)/shards"' 'runs="$(DEMO)/runs"' \
+	    'rivals=["$(DEMO)/rival"]' 'out="$(DEMO)"'
 	$(PY) animate.py $(WEIGHTS) 'portrait="$(DEMO)/samples/portrait.png"' 'audio="$(DEMO)/samples/voice.wav"' \
 	    'out="$(DEMO)/animation.mp4"'
 	@printf '\nin %d s, installation apart:\n%s\n%s\n%s\n' "$$(( $$(date +%s) - $$(cat "$(DEMO)/.started") ))" \
