@@ -2,7 +2,7 @@
 
 import hashlib
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -28,7 +28,7 @@ from aniportrait.face.topology import BLENDSHAPES
 from aniportrait.face.track import FaceTrack
 
 DATASET_HASH = "3f1bd4c5cca27d8f9f41ff78536f396bba840b809eaee21cfd30472eb35253f7"
-"""`fingerprint` of the default set's first clip of every fourth identity."""
+"""Of the exact arrays of the default set's first clip of every fourth identity, see tests/unit/test_synthetic.py."""
 
 DRAWING = 1
 """Counts changes of the pictures that leave the exact arrays, and so DATASET_HASH, as they are."""
@@ -120,26 +120,6 @@ class SyntheticTalkers:
         fresh = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(self.workers, fresh, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
             yield from pool.map(_draw, jobs, chunksize=self.clips_per_identity)
-
-
-def fingerprint(samples: Iterable[ClipSample]) -> str:
-    """A hash of what clips hold but their video: the same on every platform, as it rounds to 0.01 cm, 1/64 of full
-    scale and 1/500 of the picture."""
-    digest = hashlib.sha256()
-    for sample in samples:
-        track = sample.track
-        audio = np.zeros(0) if sample.audio is None else sample.audio
-        expected = sample.neutral_vertices if sample.expected_vertices is None else sample.expected_vertices
-        digest.update(f"{sample.meta.key} {sample.meta.identity} {sample.meta.split}".encode())
-        for array, steps in (
-            (audio, 64),
-            (track.vertices, 100),
-            (expected, 100),
-            (sample.neutral_vertices, 100),
-            (track.landmarks[..., :2], 500),
-        ):
-            digest.update(np.round(np.asarray(array, np.float64) * steps).astype("<i4").tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

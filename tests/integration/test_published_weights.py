@@ -242,14 +242,19 @@ def test_our_own_kinds_of_network_are_not_exported(imported, tmp_path):
     assert (tmp_path / "back" / "reference_unet.pth").is_file()
 
 
+def weights_with(card, imported, folder):
+    """Settings of an animation from the imported weights under another card, in a folder of their own."""
+    for file in imported.glob("*.safetensors"):
+        (folder / file.name).symlink_to(file)
+    (folder / "model.json").write_text(json.dumps(card))
+    return composed("animate", f"weights={folder}", "portrait=none")
+
+
 def test_a_card_that_leaves_a_choice_open_is_refused(imported, tmp_path):
     card = json.loads((imported / "model.json").read_text())
     del card["networks"]["autoencoder"]["choices"]["latent_space"]
-    for file in imported.glob("*.safetensors"):
-        (tmp_path / file.name).symlink_to(file)
-    (tmp_path / "model.json").write_text(json.dumps(card))
     with (
-        composed("animate", f"weights={tmp_path}", "portrait=none") as config,
+        weights_with(card, imported, tmp_path) as config,
         pytest.raises(WeightsError, match=r"card of autoencoder chooses no latent_space"),
     ):
         load_network(open_weights(tmp_path), "autoencoder", config.paths)
@@ -278,11 +283,8 @@ def test_the_pose_guider_can_run_with_its_training_s_statistics(published, tmp_p
 def test_a_card_cannot_say_more_than_numbers(value, imported, tmp_path):
     card = json.loads((imported / "model.json").read_text())
     card["networks"]["autoencoder"]["sizes"]["sizes"] = value
-    for file in imported.glob("*.safetensors"):
-        (tmp_path / file.name).symlink_to(file)
-    (tmp_path / "model.json").write_text(json.dumps(card))
     with (
-        composed("animate", f"weights={tmp_path}", "portrait=none") as config,
+        weights_with(card, imported, tmp_path) as config,
         pytest.raises(ValueError, match=r"autoencoder sets sizes to .*, which must be a number"),
     ):
         load_network(open_weights(tmp_path), "autoencoder", config.paths)

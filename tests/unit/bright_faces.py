@@ -10,6 +10,7 @@ from aniportrait.data import preprocess, workers
 from aniportrait.data.clip_preparation import PreparationSettings
 from aniportrait.data.folder import FolderSource
 from aniportrait.data.gates import Gates
+from aniportrait.data.media import write_video
 from aniportrait.data.preprocess import Preparation
 from aniportrait.face.detector import DetectedFace
 from aniportrait.face.landmarks import NoFaceError
@@ -107,3 +108,23 @@ def preparation(source, out: Path, clips_per_shard=2, **options) -> Preparation:
 
 def prepared(source, out: Path, **options):
     return preparation(source, out, **options).run(workers=0)
+
+
+def mixed_folder(folder: Path) -> Path:
+    """Clips of every kind that may come."""
+    folder.mkdir()
+    write_video(folder / "a good (1).mp4", [face()] * 30, 25.0, tone(1.2))
+    write_video(folder / "b odd size.mp4", [face(width=161, height=121)] * 48, 30.0)
+    write_video(folder / "c silent.mp4", [face()] * 25, 25.0, np.zeros(16_000, np.float32))
+    write_video(folder / "d no face.mp4", [dark()] * 25, 25.0, tone(1))
+    write_video(folder / "e one frame.mp4", [face()], 25.0)
+    write_video(folder / "f small.mp4", [face(side=20)] * 25, 25.0)
+    write_video(folder / "g half.mp4", [face()] * 12 + [dark()] * 13, 25.0)
+    write_video(folder / "h blinks.mp4", [dark() if k in (5, 6) else face() for k in range(30)], 25.0)
+    noise = np.random.default_rng(0).integers(0, 40, (50, 120, 160, 3), dtype=np.uint8)
+    write_video(folder / "i cut.mp4", np.maximum(noise, face()), 25.0)
+    cut = folder / "i cut.mp4"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
+    (folder / "j text.mp4").write_text("not a video\n" * 50)
+    (folder / "k empty.mp4").touch()
+    return folder

@@ -111,7 +111,7 @@ def test_changed_pictures_have_no_latents(folder):
             portraits(folder, **option).train_dataloader()
 
 
-def test_an_interrupted_run_goes_on_at_the_shard_it_stood_at(folder, monkeypatch):
+def interrupt_in_the_second_shard(folder):
     calls = []
 
     def interrupted(pictures):
@@ -122,6 +122,10 @@ def test_an_interrupted_run_goes_on_at_the_shard_it_stood_at(folder, monkeypatch
 
     with pytest.raises(KeyboardInterrupt):
         write_latents(folder, interrupted, origin(folder))
+
+
+def test_an_interrupted_run_goes_on_at_the_shard_it_stood_at(folder):
+    interrupt_in_the_second_shard(folder)
     assert Latents.load(folder) is None, "half of the latents are none"
     counted = []
     write_latents(
@@ -137,16 +141,7 @@ def test_an_interrupted_run_goes_on_at_the_shard_it_stood_at(folder, monkeypatch
 
 
 def test_two_interrupted_runs_with_two_encoders_are_not_mixed(folder, monkeypatch):
-    calls = []
-
-    def interrupted(pictures):
-        calls.append(len(pictures))
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return encode(pictures)
-
-    with pytest.raises(KeyboardInterrupt):
-        write_latents(folder, interrupted, origin(folder))
+    interrupt_in_the_second_shard(folder)
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_text", killed)  # the other encoder's tar is there, its record is not
         with pytest.raises(RuntimeError, match="killed"):

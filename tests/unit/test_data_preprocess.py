@@ -1,4 +1,4 @@
-"""Preparation: what is kept, what is dropped and why, and that a kill costs nothing that was finished."""
+"""Preparation: what is kept, what is dropped and why."""
 
 import json
 import os
@@ -7,15 +7,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bright_faces import bright_box, bright_faces, dark, face, preparation, prepared, tone
+from bright_faces import bright_box, bright_faces, dark, face, mixed_folder, preparation, prepared, tone
 
-from aniportrait.data import clip_preparation, preprocess, workers
+from aniportrait.data import clip_preparation
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.clip_preparation import PreparationSettings, clip_crop
 from aniportrait.data.folder import FolderSource
 from aniportrait.data.media import write_video
 from aniportrait.data.neutral import MOUTH, neutral_mesh
-from aniportrait.data.preprocess import NothingKeptError, Partition, Preparation, UnfinishedError
+from aniportrait.data.preprocess import NothingKeptError, Preparation
 from aniportrait.data.shards import ShardIndex, read_sample
 from aniportrait.data.sound import MediaError
 from aniportrait.face.track import FaceTrack
@@ -25,26 +25,6 @@ from aniportrait.face.track import FaceTrack
 def _faces(request):
     if "shared" not in request.keywords:
         request.getfixturevalue(bright_faces.__name__)
-
-
-def mixed_folder(folder: Path) -> Path:
-    """Clips of every kind that may come."""
-    folder.mkdir()
-    write_video(folder / "a good (1).mp4", [face()] * 30, 25.0, tone(1.2))
-    write_video(folder / "b odd size.mp4", [face(width=161, height=121)] * 48, 30.0)
-    write_video(folder / "c silent.mp4", [face()] * 25, 25.0, np.zeros(16_000, np.float32))
-    write_video(folder / "d no face.mp4", [dark()] * 25, 25.0, tone(1))
-    write_video(folder / "e one frame.mp4", [face()], 25.0)
-    write_video(folder / "f small.mp4", [face(side=20)] * 25, 25.0)
-    write_video(folder / "g half.mp4", [face()] * 12 + [dark()] * 13, 25.0)
-    write_video(folder / "h blinks.mp4", [dark() if k in (5, 6) else face() for k in range(30)], 25.0)
-    noise = np.random.default_rng(0).integers(0, 40, (50, 120, 160, 3), dtype=np.uint8)
-    write_video(folder / "i cut.mp4", np.maximum(noise, face()), 25.0)
-    cut = folder / "i cut.mp4"
-    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
-    (folder / "j text.mp4").write_text("not a video\n" * 50)
-    (folder / "k empty.mp4").touch()
-    return folder
 
 
 def test_good_clips_are_kept_and_bad_ones_dropped_with_their_reason(tmp_path):
@@ -104,91 +84,6 @@ def test_thresholds_are_arguments(tmp_path):
             preparation(folder, tmp_path, **options)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
-
-def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
-    folder = mixed_folder(tmp_path / "clips")
-    prepared(folder, tmp_path / "whole")
-    seen = []
-    original = workers.prepare_clip
-
-    def killed_at_the_fifth(clip, *rest):
-        if len(seen) == 4:
-            seen.append("killed")
-            raise KeyboardInterrupt
-        seen.append(clip.path.name)
-        return original(clip, *rest)
-
-    monkeypatch.setattr(workers, "prepare_clip", killed_at_the_fifth)
-    with pytest.raises(KeyboardInterrupt):
-        prepared(folder, tmp_path / "out")
-    assert not (tmp_path / "out" / "index.json").exists(), "nobody takes it for a data set"
-    prepared(folder, tmp_path / "out")
-    assert sorted(seen) == sorted([*os.listdir(folder), "killed"]), "no clip twice, none left out"
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-
-
-def test_a_second_run_does_nothing_and_a_changed_clip_is_done_again(tmp_path, monkeypatch):
-    folder = mixed_folder(tmp_path / "clips")
-    first = prepared(folder, tmp_path / "out")
-    calls = []
-    original = workers.prepare_clip
-    monkeypatch.setattr(
-        workers, "prepare_clip", lambda clip, *rest: calls.append(clip) or original(clip, *rest)
-    )
-    assert prepared(folder, tmp_path / "out") == first
-    assert not calls
-    write_video(folder / "k empty.mp4", [face()] * 20, 25.0)
-    assert prepared(folder, tmp_path / "out")["kept"] == first["kept"] + 1
-    assert calls
-
-
-def test_partitions_on_several_machines_give_the_same_bytes_once_merged(tmp_path, monkeypatch):
-    folder = mixed_folder(tmp_path / "clips")
-    prepared(folder, tmp_path / "whole")
-    done = []
-    original = workers.prepare_clip
-    monkeypatch.setattr(
-        workers, "prepare_clip", lambda clip, *rest: done.append(clip.path) or original(clip, *rest)
-    )
-    shared_out = preparation(folder, tmp_path / "out")
-    for text in ("2/3", "1/3"):
-        shared_out.run_partition(Partition.read(text), workers=0)
-    with pytest.raises(
-        UnfinishedError, match=r"3 of 11 clips are not prepared with these settings yet, .*clips"
-    ):
-        shared_out.merge()
-    with pytest.raises(UnfinishedError, match="11 of 11 clips"):
-        preparation(folder, tmp_path / "out", margin=0.3).merge()
-    shared_out.run_partition(Partition.read("3/3"), workers=0)
-    shared_out.merge()
-    assert sorted(done) == sorted(folder.iterdir()), "no clip is in two partitions, none left out"
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    for text in ("0/3", "4/3", "3", "1/0", "a/b"):
-        with pytest.raises(ValueError, match="must be k/n"):
-            Partition.read(text)
-
-
-def test_other_persons_and_splits_need_no_clip_to_be_prepared_again(tmp_path, monkeypatch):
-    folder = tmp_path / "clips"
-    folder.mkdir()
-    for name in "abc":
-        write_video(folder / f"{name}.mp4", [face()] * 20, 25.0)
-    preparation(folder, tmp_path / "out").run_partition(Partition(), workers=0)
-    table = tmp_path / "table.csv"
-    table.write_text("file,identity,split\na.mp4,p,val\nb.mp4,p,\nc.mp4,q,train\n")
-    monkeypatch.setattr(workers, "prepare_clip", lambda *_: pytest.fail("prepared again"))
-    preparation(FolderSource(folder, table), tmp_path / "out").run(workers=0)
-    samples = ShardIndex.load(tmp_path / "out").samples
-    assert [(e.key, e.identity, e.split) for e in samples] == [
-        ("a", "p", "val"), ("b", "p", "val"), ("c", "q", "train"),
-    ]  # fmt: skip
-    stored = read_sample(tmp_path / "out", samples[1]).meta
-    assert (stored.identity, stored.split) == ("p", "val")
-
-
 def test_nothing_kept_is_an_error_that_gives_the_reasons(tmp_path):
     folder = tmp_path / "clips"
     folder.mkdir()
@@ -242,37 +137,6 @@ def test_a_piece_that_cannot_be_read_costs_no_other_piece(tmp_path, monkeypatch)
     report = prepared(folder, tmp_path / "out", longest_seconds=1.0)
     assert [sample["key"] for sample in report["samples"]] == ["a--1", "a--3"]
     assert [drop["reason"] for drop in report["dropped"]] == ["the sound is broken here"]
-
-
-def test_another_landmarker_prepares_every_clip_anew(tmp_path, monkeypatch):
-    folder = tmp_path / "clips"
-    folder.mkdir()
-    write_video(folder / "a.mp4", [face()] * 20, 25.0)
-    preparation(folder, tmp_path / "out").run_partition(Partition(), workers=0)
-    preparation(folder, tmp_path / "out").run_partition(Partition(), workers=0)
-    assert len(list((tmp_path / "out" / ".staging").iterdir())) == 1
-    monkeypatch.setattr(preprocess, "sha256_of", lambda path: "of another file")
-    preparation(folder, tmp_path / "out").run_partition(Partition(), workers=0)
-    assert len(list((tmp_path / "out" / ".staging").iterdir())) == 2
-
-
-def test_a_report_never_lies_beside_the_index_of_another_data_set(tmp_path):
-    """Until the new shards are whole the old data set stays as it is; nothing kept takes nothing away."""
-    folder, out = tmp_path / "clips", tmp_path / "out"
-    folder.mkdir()
-    write_video(folder / "a.mp4", [face()] * 20, 25.0)
-    prepared(folder, out)
-    before = contents(out)
-    told = []
-
-    def illustrate(where, report, reported):
-        told.append((where, (out / "index.json").exists()))
-
-    with pytest.raises(NothingKeptError):
-        preparation(folder, out, min_seconds=5.0).run(0, illustrate)
-    assert contents(out) == before
-    preparation(folder, out, image_size=32).run(0, illustrate)
-    assert told == [(out / ".staging", True), (out, False)]
 
 
 def test_the_square_of_a_clip_holds_every_face_and_stays_inside_if_it_can():
