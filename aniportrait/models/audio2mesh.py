@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from aniportrait.models.audio_encoder import TemporalBlock
+from aniportrait.models.sounding import sounding
 
 VERTICES = 468
 
@@ -12,7 +13,8 @@ class Audio2Mesh(nn.Module):
 
     Args:
         encoder: (audio (b, n), frames) -> (b, frames, encoder.width).
-        head: (b, f, encoder.width) -> (b, f, 468, 3).
+        head: (b, f, encoder.width) -> (b, f, 468, 3). With `rests_in_silence` its offsets fade where nothing is heard:
+            features are of sound made equally loud, which tells silence from no average speech.
     """
 
     def __init__(self, encoder: nn.Module, head: nn.Module):
@@ -22,7 +24,8 @@ class Audio2Mesh(nn.Module):
 
     def forward(self, audio: Tensor, frames: int) -> Tensor:
         """Cm from the neutral mesh, (b, frames, 468, 3), of audio (b, n) at 16 kHz that spans `frames`."""
-        return self.head(self.encoder(audio, frames))
+        offsets = self.head(self.encoder(audio, frames))
+        return offsets * sounding(audio, frames)[..., None, None] if self.head.rests_in_silence else offsets
 
 
 class PublishedHead(nn.Module):
@@ -32,6 +35,8 @@ class PublishedHead(nn.Module):
         in_width: of the audio features.
         latent_dim: rank of the map.
     """
+
+    rests_in_silence = False
 
     def __init__(self, in_width: int = 768, latent_dim: int = 512):
         super().__init__()
@@ -55,6 +60,8 @@ class TemporalHead(nn.Module):
         input_dropout: of the audio features; high for pretrained ones and few clips.
         kernel: frames a block sees, odd.
     """
+
+    rests_in_silence = True
 
     def __init__(
         self,
