@@ -14,6 +14,8 @@ FFT = 512
 MEL_BINS = 40
 LOG_FLOOR = 1e-6
 """Added to mel energies before the logarithm: about -60 dB of a full-scale tone, below room noise."""
+AUDIBLE = -6.9
+"""Natural logarithm of energy, against the loud steps' (95th percentile): -30 dB."""
 PIECE = 3000
 """Mel steps whose spectrum is held at once."""
 
@@ -52,6 +54,8 @@ def _log_mel_piece(audio: Tensor) -> Tensor:
 def normalised_log_mel(audio: Tensor) -> Tensor:
     """log_mel less each band's mean over the clip, over one standard deviation per clip; zeros for silence.
 
+    Mean and deviation are of the steps at which something is heard: pauses do not change what is said between them.
+
     Args:
         audio: (b, n) at 16 kHz.
     Returns:
@@ -59,8 +63,16 @@ def normalised_log_mel(audio: Tensor) -> Tensor:
     """
     level = audio.square().mean(dim=-1, keepdim=True).sqrt().clamp_min(1e-4)
     mel = log_mel(audio * (0.1 / level))
-    mel = mel - mel.mean(dim=1, keepdim=True)
-    return mel / mel.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(0.5)
+    heard = _heard(mel)
+    mel = mel - (mel * heard).mean(dim=1, keepdim=True)
+    return mel / (mel.square() * heard).mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(0.5)
+
+
+def _heard(mel: Tensor) -> Tensor:
+    """(b, t, 1) weights of mean 1 on the steps that are not AUDIBLE below the loud ones."""
+    loudness = mel.logsumexp(dim=2, keepdim=True)
+    heard = (loudness >= loudness.quantile(0.95, dim=1, keepdim=True) + AUDIBLE).to(mel.dtype)
+    return heard / heard.mean(dim=1, keepdim=True)
 
 
 def frame_features(mel: Tensor, frames: int, context: int = 9) -> Tensor:

@@ -125,3 +125,11 @@ def test_missing_wav2vec2_weights_are_named_with_their_setting(path):
         Wav2Vec2Encoder(path)
     assert path in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_what_is_said_does_not_depend_on_how_long_a_pause_follows():
+    said = torch.cat([tone(hertz, 0.2) for hertz in (200, 900, 3000, 400, 5000)], dim=-1)
+    alone = normalised_log_mel(said)
+    for hush in (torch.zeros_like(said), 1e-3 * torch.randn(said.shape)):
+        followed = normalised_log_mel(torch.cat((said, hush, hush, hush), dim=-1))
+        assert (followed[:, : alone.shape[1] - 2] - alone[:, :-2]).abs().mean() < 0.1
