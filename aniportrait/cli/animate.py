@@ -56,8 +56,9 @@ def _check_inputs(config: DictConfig) -> None:
             )
     if Path(config.out).suffix.lower() not in (".mp4", ".mov", ".mkv"):
         raise ValueError(f"out={config.out} must end in .mp4, .mov or .mkv")
-    if config.duration is not None and config.duration <= 0:
-        raise ValueError(f"duration ({config.duration}) must be more than 0 seconds")
+    for setting, unit in (("duration", "seconds"), ("fps", "frames per second")):
+        if config[setting] is not None and config[setting] <= 0:
+            raise ValueError(f"{setting} ({config[setting]}) must be more than 0 {unit}")
 
 
 def _speak(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.ndarray, float, Any]:
@@ -65,11 +66,11 @@ def _speak(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.n
     if config.duration is not None:
         audio = audio[: max(1, round(config.duration * SAMPLE_RATE))]
     mesh_fps = float(weights.card("audio2mesh")["settings"]["fps"])
-    fps = float(config.fps or mesh_fps)
+    fps = mesh_fps if config.fps is None else float(config.fps)
     pipeline = AudioDriven(
         load_network(weights, "audio2mesh", config.paths).to(config.device),
         mesh_fps,
-        _head_motion(config, weights, fps),
+        _head_motion(config, weights, fps, len(audio) / SAMPLE_RATE),
         portrait_pipeline(weights, config),
         fps,
         load_canonical_face(find_task_file(config.paths.face_landmarker)),
@@ -80,7 +81,7 @@ def _speak(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.n
 
 
 def _follow(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.ndarray, float, Any]:
-    fps = float(config.fps or weights.card("denoising_unet")["settings"]["fps"])
+    fps = float(weights.card("denoising_unet")["settings"]["fps"] if config.fps is None else config.fps)
     driving = read_track(config.driving, fps, config.paths, config.duration)
     with Progress() as bar:
         frames = Reenact(portrait_pipeline(weights, config))(
@@ -103,7 +104,7 @@ def _sound_of(config: DictConfig, seconds: float) -> np.ndarray | None:
         return None
 
 
-def _head_motion(config: DictConfig, weights: Weights, fps: float) -> HeadMotion:
+def _head_motion(config: DictConfig, weights: Weights, fps: float, seconds: float) -> HeadMotion:
     if config.head_pose == "still":
         return StillHead()
     if config.head_pose == "predicted":
@@ -117,7 +118,7 @@ def _head_motion(config: DictConfig, weights: Weights, fps: float) -> HeadMotion
         )
     if path.suffix.lower() in (".npz", ".npy"):
         return PoseTemplate.load(path)
-    return PoseTemplate.of_track(read_track(path, fps, config.paths), fps)
+    return PoseTemplate.of_track(read_track(path, fps, config.paths, seconds), fps)
 
 
 class Progress:

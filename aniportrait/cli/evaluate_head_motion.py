@@ -21,6 +21,7 @@ from aniportrait.evaluation.mesh_baselines import with_other_sound
 from aniportrait.evaluation.per_clip import PerClipMetric
 from aniportrait.evaluation.report_sections import Column, Part, Row, Table
 from aniportrait.evaluation.scores import Score
+from aniportrait.pipelines.head_motion import PoseTemplate
 
 COLUMNS = (
     Column("Frechet distance", higher_is_better=False),
@@ -42,7 +43,6 @@ def evaluate_audio2pose(weights: Weights, index: ShardIndex, config: DictConfig)
     """How the head moves against the truth; two seeds must give two motions."""
     head_motion = predicted_motion(weights, config)
     clips = list(whole_clips(index, index.of_split(config.split), "scored clips"))
-    train = list(whole_clips(index, index.of_split("train"), "training clips"))
 
     def sampled(clips: Sequence[SpeechBatch], seed: int) -> list[Tensor]:
         generator = Generator(config.device).manual_seed(seed)
@@ -58,7 +58,7 @@ def evaluate_audio2pose(weights: Weights, index: ShardIndex, config: DictConfig)
     rows = [
         Row("audio2pose", [*_scores(first, clips), Score.over_clips(apart)]),
         Row("audio2pose, another seed", [*_scores(second, clips), None]),
-        Row("a training clip's motion", [*_scores(_borrowed(clips, train), clips), None], kind="baseline"),
+        Row("a training clip's motion", [*_scores(_borrowed(clips, index), clips), None], kind="baseline"),
         Row(
             "still head", [*_scores([torch.zeros_like(pose) for pose in truth], clips), 0.0], kind="baseline"
         ),
@@ -89,16 +89,13 @@ def _scores(motions: Sequence[Tensor], clips: Sequence[SpeechBatch]) -> list[Sco
     return [distance, *(Score.over_clips(metric.per_clip.tolist()) for metric in (*metrics, beats))]
 
 
-def _borrowed(clips: Sequence[SpeechBatch], train: Sequence[SpeechBatch]) -> list[Tensor]:
+def _borrowed(clips: Sequence[SpeechBatch], index: ShardIndex) -> list[Tensor]:
     """The motion of a training clip for each clip, forwards and backwards where it is too short."""
+    train = [entry for entry in index.of_split("train") if entry.has_audio]
+    chosen = [train[number * len(train) // len(clips)] for number in range(len(clips))]
     motions = []
-    for number, clip in enumerate(clips):
-        motion = train[number * len(train) // len(clips)].head_pose
-        frames, last = clip.head_pose.shape[1], motion.shape[1] - 1
-        places = (
-            last - (torch.arange(frames).remainder(2 * last) - last).abs()
-            if last
-            else torch.zeros(frames, dtype=torch.long)
-        )
-        motions.append(motion[:, places])
+    for clip, lender in zip(clips, whole_clips(index, chosen, "training clips"), strict=True):
+        template = PoseTemplate(lender.head_pose[0].double().numpy(), index.fps)
+        motion = template(clip.audio, clip.head_pose.shape[1], index.fps, Generator())
+        motions.append(torch.from_numpy(motion).float()[None])
     return motions

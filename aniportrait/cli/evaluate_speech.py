@@ -61,6 +61,10 @@ def evaluate_audio2mesh(weights: Weights, index: ShardIndex, config: DictConfig)
     tuning = list(whole_clips(index, index.of_split("val"), "validation clips")) or train
     ours = _predictor(weights, config)
     rivals = _rivals(config)
+    if not rivals:
+        log.warning(
+            "no rivals=: the report lacks the original's head and loss; experiments/audio2mesh/README.md trains them"
+        )
     ridge = _baseline(ridge_mesh(train, tuning))
     rows = [
         Row("audio2mesh", _scores(ours, clips, index.fps)),

@@ -16,18 +16,21 @@ from aniportrait.pipelines.picture import MEASURE_SIZE
 
 
 def read_track(video: str | Path, fps: float, paths: DictConfig, duration: float | None = None) -> FaceTrack:
-    """Two passes: where the face is, then its track in one square crop; at `fps`, the first `duration` seconds."""
+    """Where the face is, then its track in one square crop; at `fps`, the first `duration` seconds.
+
+    The film is read twice, for no film fits into memory.
+    """
     limit = None if duration is None else max(1, round(duration * fps))
-    frames = list(islice(read_video(video, fps), limit))
+    found, count, width, height = [], 0, 0, 0
     with face_landmarker(paths, "image") as landmarker:
-        looks = [landmarker.detect(frame) for frame in frames[:: max(1, round(fps))]]
-    found = [look.landmarks[0] for look in looks if look.valid[0]]
+        for frame in islice(read_video(video, fps), limit):
+            if count % max(1, round(fps)) == 0 and (look := landmarker.detect(frame)).valid[0]:
+                found.append(look.landmarks[0])
+            (height, width), count = frame.shape[:2], count + 1
     if not found:
         raise NoFaceError(f"{video} shows no face that can be found")
-    height, width = frames[0].shape[:2]
     crop = face_crop(np.stack(found), width, height)
     with face_landmarker(paths, "image") as landmarker:
-        squares = tqdm(
-            (crop.cut(frame, MEASURE_SIZE) for frame in frames), "landmarks", len(frames), unit="frame"
-        )
+        frames = islice(read_video(video, fps), limit)
+        squares = tqdm((crop.cut(frame, MEASURE_SIZE) for frame in frames), "landmarks", count, unit="frame")
         return landmarker.track(squares, fps)

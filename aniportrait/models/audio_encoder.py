@@ -215,3 +215,11 @@ def at_video_rate(features: Tensor, frames: int) -> Tensor:
     """Linear interpolation in time: (b, t, c) -> (b, frames, c), both spanning the same seconds."""
     features = rearrange(features, "b t c -> b c t")
     return rearrange(F.interpolate(features, size=frames, mode="linear"), "b c f -> b f c")
+
+
+def sampled(features: Tensor, places: Tensor) -> Tensor:
+    """Linear interpolation of (b, t, c) at places (f,) counted in steps; the ends are repeated. -> (b, f, c)."""
+    places = places.clamp(0, features.shape[1] - 1)
+    low = places.floor().long().clamp_max(max(0, features.shape[1] - 2))
+    high = (low + 1).clamp_max(features.shape[1] - 1)
+    return torch.lerp(features[:, low], features[:, high], (places - low)[:, None].to(features))

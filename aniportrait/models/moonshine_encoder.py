@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aniportrait.models.audio_encoder import sampled
 from aniportrait.models.log_mel import SAMPLE_RATE
 from aniportrait.models.pretrained import MissingWeightsError
 from aniportrait.models.sound_windows import encoded_in_windows
@@ -67,9 +68,16 @@ class MoonshineEncoder(nn.Module):
 
     def forward(self, audio: Tensor, frames: int) -> Tensor:
         """Args: audio (b, n) at 16 kHz; frames: video frames it spans. Returns (b, frames, 288), no gradient."""
-        level = audio.square().mean(dim=-1, keepdim=True).sqrt().clamp_min(QUIETEST)
+        return self.encode(self.normalised(audio), frames)
+
+    def normalised(self, audio: Tensor) -> Tensor:
+        """Every clip (b, n) as loud as the others."""
+        return audio * (LEVEL / audio.square().mean(dim=-1, keepdim=True).sqrt().clamp_min(QUIETEST))
+
+    def encode(self, audio: Tensor, frames: int) -> Tensor:
+        """As forward, for `normalised` audio (b, n) or a part of it."""
         steps = -(-audio.shape[-1] // HOP)
-        signal = F.pad(audio * (LEVEL / level), (0, steps * HOP - audio.shape[-1]))
+        signal = F.pad(audio, (0, steps * HOP - audio.shape[-1]))
         features = encoded_in_windows(self._steps, signal, steps, self.window, self.overlap)
         features = F.layer_norm(features, (self.width,))  # a few channels are ten times as large as the rest
         features = features - features.mean(dim=1, keepdim=True)  # who speaks, into which microphone
@@ -110,14 +118,6 @@ class MoonshineEncoder(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         # A session cannot be copied: a copy opens its own.
         return self.__dict__ | {"_opened": None, "_kept": {}, "_held": 0}
-
-
-def sampled(features: Tensor, places: Tensor) -> Tensor:
-    """Linear interpolation of (b, t, c) at places (f,) counted in steps; the ends are repeated. -> (b, f, c)."""
-    places = places.clamp(0, features.shape[1] - 1)
-    low = places.floor().long().clamp_max(max(0, features.shape[1] - 2))
-    high = (low + 1).clamp_max(features.shape[1] - 1)
-    return torch.lerp(features[:, low], features[:, high], (places - low)[:, None].to(features))
 
 
 def _session(file: Path) -> Any:

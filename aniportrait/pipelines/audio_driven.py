@@ -8,6 +8,7 @@ from torch import Generator, Tensor, nn
 
 from aniportrait.face.canonical import CanonicalFace
 from aniportrait.face.head_pose import pose_matrices, project
+from aniportrait.models.audio_encoder import sampled
 from aniportrait.pipelines.head_motion import HeadMotion, frame_count
 from aniportrait.pipelines.picture import Picture
 from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
@@ -77,11 +78,8 @@ def speech_offsets(
 
     Args: audio (1, n) at 16 kHz.
     """
-    offsets = audio2mesh(audio, frame_count(audio.shape[-1], mesh_fps))[0].cpu().numpy()
-    if fps == mesh_fps:
-        return offsets
-    places = np.clip(np.arange(frames) * mesh_fps / fps, 0, len(offsets) - 1)
-    low = np.minimum(places.astype(int), max(0, len(offsets) - 2))
-    high = np.minimum(low + 1, len(offsets) - 1)
-    weight = (places - low)[:, None, None].astype(offsets.dtype)
-    return offsets[low] * (1 - weight) + offsets[high] * weight
+    offsets = audio2mesh(audio, frame_count(audio.shape[-1], mesh_fps))
+    if fps != mesh_fps:
+        places = torch.arange(frames, device=offsets.device) * (mesh_fps / fps)
+        offsets = sampled(offsets.flatten(2), places).unflatten(2, offsets.shape[2:])
+    return offsets[0].cpu().numpy()

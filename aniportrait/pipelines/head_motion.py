@@ -1,8 +1,10 @@
 """How the head moves while it speaks: as predicted, as a template says, or not at all."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -112,13 +114,14 @@ class PoseTemplate:
                 head_pose, fps = stored, PUBLISHED_TEMPLATE_FPS
             else:
                 head_pose, fps = stored["head_pose"], float(stored["fps"])
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            head_pose = head_pose.astype(np.float64)
+        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
             raise ValueError(f"head pose template {path} cannot be read ({error})") from error
         if head_pose.ndim != 2 or head_pose.shape[1] != 6 or not len(head_pose):
             raise ValueError(f"head pose template {path} holds {head_pose.shape}, which must be (frames, 6)")
-        if not np.isfinite(head_pose).all() or not fps > 0:
+        if not np.isfinite(head_pose).all() or not 0 < fps < math.inf:
             raise ValueError(f"head pose template {path} must hold finite numbers and fps ({fps}) above 0")
-        return PoseTemplate(head_pose.astype(np.float64), fps)
+        return PoseTemplate(head_pose, fps)
 
     def save(self, path: str | Path) -> None:
         """Write an .npz; whole or not at all."""

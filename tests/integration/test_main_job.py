@@ -150,7 +150,9 @@ BAD = {
     "sound that is text": ("audio={text}", "text"),
     "weights that are absent": ("weights=absent", "does not exist"),
     "a result that is no video": ("out=result.txt", "must end in"),
-    "no length": ("duration=0", "more than 0"),
+    "no length": ("duration=0", "duration (0) must be more than 0 seconds"),
+    "no rate": ("fps=0", "fps (0) must be more than 0 frames per second"),
+    "a rate below nothing": ("fps=-5", "fps (-5) must be more than 0 frames per second"),
     "an unknown head motion": ("head_pose=nodding", "must be"),
     "neither sound nor video": ("audio=null", "either"),
 }

@@ -11,6 +11,8 @@ from aniportrait.data.sound import read_audio
 from aniportrait.models.log_mel import SAMPLE_RATE
 from aniportrait.models.moonshine_encoder import PACKAGE, MoonshineEncoder
 from aniportrait.models.pretrained import MissingWeightsError
+from aniportrait.models.published_audio2pose import PublishedAudio2Pose
+from aniportrait.pipelines.published_motion import PublishedMotion
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +92,9 @@ def test_a_copy_opens_its_own_session_and_what_was_encoded_is_kept(encoder, spee
     assert encoder._opened is None
     encoder._opened = opened
     assert np.isfinite(first.numpy()).all()
+
+
+def test_the_published_head_motion_can_hear_through_it(encoder, speech):
+    audio2pose = PublishedAudio2Pose(encoder, latent_dim=16, identities=3, layers=1, heads=2).eval()
+    motion = PublishedMotion(audio2pose, chunk_frames=10)(speech[:, :SAMPLE_RATE], 25, torch.Generator())
+    assert motion.shape == (25, 6)

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from aniportrait.models.audio_encoder import Wav2Vec2Encoder
+from aniportrait.models.audio_encoder import Wav2Vec2Encoder, sampled
 from aniportrait.models.log_mel import SAMPLE_RATE, log_mel
-from aniportrait.models.moonshine_encoder import sampled
 from aniportrait.models.sound_windows import encoded_in_windows
 
 TINY = {

@@ -1,5 +1,7 @@
 """From a voice to landmarks: right lengths at any rate, mouths at rest first, heads as asked for."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -94,12 +96,29 @@ def test_a_template_is_read_as_it_was_written_and_the_originals_at_30_fps(tmp_pa
         (np.zeros((3, 5)), "must be"),
         (np.full((3, 6), np.nan), "finite"),
         (np.array([object()]), "cannot be read"),
+        (np.full((3, 6), "up"), "cannot be read"),
     ],
 )
 def test_a_template_that_cannot_be_one_is_refused(tmp_path, stored, words):
     np.save(tmp_path / "bad.npy", stored, allow_pickle=True)
     with pytest.raises(ValueError, match=words):
         PoseTemplate.load(tmp_path / "bad.npy")
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0, math.inf, math.nan, np.array([24.0, 25.0])])
+def test_a_template_whose_rate_is_none_is_refused(tmp_path, fps):
+    np.savez(tmp_path / "nod.npz", head_pose=np.zeros((3, 6)), fps=fps)
+    with pytest.raises(ValueError, match=r"head pose template .*nod\.npz (must hold|cannot be read)"):
+        PoseTemplate.load(tmp_path / "nod.npz")
+
+
+def test_half_a_template_is_refused(tmp_path):
+    template().save(tmp_path / "nod.npz")
+    written = (tmp_path / "nod.npz").read_bytes()
+    for size in (0, 3, len(written) // 2, len(written) - 10):
+        (tmp_path / "nod.npz").write_bytes(written[:size])
+        with pytest.raises(ValueError, match="cannot be read"):
+            PoseTemplate.load(tmp_path / "nod.npz")
 
 
 @pytest.fixture(scope="module")
