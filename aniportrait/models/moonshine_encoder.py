@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,28 +87,28 @@ class MoonshineEncoder(nn.Module):
 
     def _steps(self, audio: Tensor, steps: int) -> Tensor:
         """Audio (b, steps * HOP) -> features (b, steps, 288): windows of long sounds lie on one grid."""
-        clips = list(audio.detach().float().cpu().numpy())
-        with ThreadPoolExecutor(min(len(clips), torch.get_num_threads())) as pool:
-            features = np.stack(list(pool.map(self._remembered, clips)))
+        clips = audio.detach().float().cpu().numpy()
+        keys = [hashlib.blake2b(clip.tobytes(), digest_size=16).digest() for clip in clips]
+        known = self._kept | self._encoded(
+            {key: clip for key, clip in zip(keys, clips, strict=True) if key not in self._kept}
+        )
+        features = np.stack([known[key] for key in keys])
         lacking = max(0, steps - features.shape[1])  # the convolutions need a little more than a step
         features = np.pad(features, ((0, 0), (0, lacking), (0, 0)), mode="edge")[:, :steps]
         return torch.from_numpy(features).to(audio)
 
-    def _remembered(self, audio: np.ndarray) -> np.ndarray:
-        key = hashlib.blake2b(audio.tobytes(), digest_size=16).digest()
-        if key not in self._kept:
-            features = self._clip(audio)
-            if self._held + features.nbytes > self._cache_bytes:
-                return features
-            self._held += features.nbytes
-            self._kept[key] = features
-        return self._kept[key]
-
-    def _clip(self, audio: np.ndarray) -> np.ndarray:
-        audio = np.pad(audio, (0, max(0, SHORTEST - len(audio))))[None]
-        return self._session.run(
-            None, {"input_values": audio, "attention_mask": np.ones(audio.shape, np.int64)}
-        )[0][0]
+    def _encoded(self, clips: dict[bytes, np.ndarray]) -> dict[bytes, np.ndarray]:
+        """Features of clips, beside each other; what there is room for is kept."""
+        if not clips:
+            return {}
+        encode = partial(_encoded, self._session)  # opened here: threads would each open one
+        with ThreadPoolExecutor(min(len(clips), torch.get_num_threads())) as pool:
+            features = dict(zip(clips, pool.map(encode, clips.values()), strict=True))
+        for key, array in features.items():
+            if self._held + array.nbytes <= self._cache_bytes:
+                self._held += array.nbytes
+                self._kept[key] = array
+        return features
 
     @property
     def _session(self) -> Any:
@@ -118,6 +119,11 @@ class MoonshineEncoder(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         # A session cannot be copied: a copy opens its own.
         return self.__dict__ | {"_opened": None, "_kept": {}, "_held": 0}
+
+
+def _encoded(session: Any, audio: np.ndarray) -> np.ndarray:
+    audio = np.pad(audio, (0, max(0, SHORTEST - len(audio))))[None]
+    return session.run(None, {"input_values": audio, "attention_mask": np.ones(audio.shape, np.int64)})[0][0]
 
 
 def _session(file: Path) -> Any:

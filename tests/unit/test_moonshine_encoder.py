@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from aniportrait.data.sound import read_audio
+from aniportrait.models import moonshine_encoder
 from aniportrait.models.log_mel import SAMPLE_RATE
 from aniportrait.models.moonshine_encoder import PACKAGE, MoonshineEncoder
 from aniportrait.models.pretrained import MissingWeightsError
@@ -98,3 +99,15 @@ def test_the_published_head_motion_can_hear_through_it(encoder, speech):
     audio2pose = PublishedAudio2Pose(encoder, latent_dim=16, identities=3, layers=1, heads=2).eval()
     motion = PublishedMotion(audio2pose, chunk_frames=10)(speech[:, :SAMPLE_RATE], 25, torch.Generator())
     assert motion.shape == (25, 6)
+
+
+def test_a_sound_is_encoded_once_in_a_batch_and_by_one_session(encoder, speech, monkeypatch):
+    fresh, heard, opened = copy.deepcopy(encoder), [], []
+    encode, open_session = moonshine_encoder._encoded, moonshine_encoder._session
+    monkeypatch.setattr(moonshine_encoder, "_encoded", lambda *given: heard.append(1) or encode(*given))
+    monkeypatch.setattr(moonshine_encoder, "_session", lambda file: opened.append(1) or open_session(file))
+    clip, other = speech[:, :SAMPLE_RATE], speech[:, SAMPLE_RATE : 2 * SAMPLE_RATE]
+    features = fresh(torch.cat((clip, other, clip, clip)), 25)
+    assert (len(heard), len(opened)) == (2, 1)
+    assert torch.equal(features[0], features[3])
+    assert torch.equal(features[1:2], fresh(other, 25))
