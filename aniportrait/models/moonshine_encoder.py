@@ -16,6 +16,7 @@ from aniportrait.models.audio_encoder import sampled
 from aniportrait.models.log_mel import SAMPLE_RATE
 from aniportrait.models.pretrained import MissingWeightsError
 from aniportrait.models.sound_windows import encoded_in_windows
+from aniportrait.models.sounding import sounding
 
 PACKAGE = "moonshine-voice"
 VERSION = "0.0.73"
@@ -81,7 +82,9 @@ class MoonshineEncoder(nn.Module):
         signal = F.pad(audio, (0, steps * HOP - audio.shape[-1]))
         features = encoded_in_windows(self._steps, signal, steps, self.window, self.overlap)
         features = F.layer_norm(features, (self.width,))  # a few channels are ten times as large as the rest
-        features = features - features.mean(dim=1, keepdim=True)  # who speaks, into which microphone
+        heard = sounding(signal, steps)[..., None] + 1e-6  # a pause tells nothing of
+        average = (features * heard).sum(dim=1, keepdim=True) / heard.sum(dim=1, keepdim=True)
+        features = features - average  # who speaks, into which microphone
         times = (torch.arange(frames, device=audio.device) + 0.5) * (audio.shape[-1] / frames)
         return sampled(features, (times - FIRST_CENTRE) / HOP)
 
