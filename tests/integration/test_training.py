@@ -43,6 +43,27 @@ DESCENT = [  # whose steps are the gradients, and no average that would hide the
         "ema_decay=0.0",
     ),
 ]
+POISONED = """
+import os, sys
+sys.path.insert(0, {root!r})
+import hydra
+import aniportrait.training.stage1 as stage1
+
+whole, calls = stage1.portrait_loss, []
+
+
+def poisoned(*args):
+    loss, terms = whole(*args)
+    calls.append(0)
+    return (loss * float("nan") if len(calls) == 4 and os.environ.get("LOCAL_RANK") == "1" else loss), terms
+
+
+stage1.portrait_loss = poisoned
+main = hydra.main
+hydra.main = lambda config_path, **rest: main(config_path={root!r} + "/conf", **rest)
+import train  # the process for the other rank starts this file as well
+train.main()
+"""
 
 
 def trained(shards, out, *overrides):
@@ -52,10 +73,10 @@ def trained(shards, out, *overrides):
     return out
 
 
-def in_a_process(shards, out, *overrides):
+def in_a_process(shards, out, *overrides, script=ROOT / "train.py"):
     command = [
         sys.executable,
-        str(ROOT / "train.py"),
+        str(script),
         *PLAIN,
         f"data.folder={shards}",
         f"out={out}",
@@ -146,6 +167,45 @@ def test_a_loss_that_is_no_number_ends_the_run_names_the_clips_and_leaves_the_la
     kept = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert kept["global_step"] == 2
     assert all(weight.isfinite().all() for weight in kept[CURRENT].values())
+
+
+def test_gradients_that_are_no_numbers_under_a_finite_loss_reach_no_checkpoint(shards, tmp_path, monkeypatch):
+    import aniportrait.training.stage1 as stage1
+
+    whole = stage1.portrait_loss
+
+    def poisoned(*args):
+        loss, terms = whole(*args)
+        poisoned.calls += 1
+        if poisoned.calls == 4:
+            loss.register_hook(lambda gradient: gradient * float("nan"))
+        return loss, terms
+
+    poisoned.calls = 0
+    monkeypatch.setattr(stage1, "portrait_loss", poisoned)
+    steps = ("max_steps=8", "batch_size=1", "callbacks.checkpoint.every_n_train_steps=2")
+    with pytest.raises(
+        LossAlarmError, match=r"\d+ of the weights, \S+ the first, are not finite after step 4"
+    ):
+        trained(shards, tmp_path, *steps)
+    kept = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert kept["global_step"] == 2
+    assert all(weight.isfinite().all() for weight in kept["state_dict"].values())
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_on_one_rank_ends_both_before_either_writes(shards, tmp_path):
+    """Between the last time they asked one another and the checkpoint."""
+    script = tmp_path / "poisoned.py"
+    script.write_text(POISONED.format(root=str(ROOT)))
+    steps = ("max_steps=8", "batch_size=1", "callbacks.checkpoint.every_n_train_steps=2")
+    ranks = in_a_process(
+        shards, tmp_path / "run", *steps, "trainer.devices=2", "+trainer.strategy=ddp", script=script
+    )
+    errors = ranks.communicate(timeout=300)[1]
+    assert ranks.returncode == 2, errors
+    assert "loss nan at step 4 on" in errors and "not finite after step 4" in errors, errors
+    assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
