@@ -30,11 +30,15 @@ def trainer(strategy=None, world_size=1) -> Any:
     )
 
 
-def step(alarm, trainer, loss: float) -> None:
+def step(alarm, trainer, loss: float, device: str = "cpu") -> None:
     batch = SimpleNamespace(keys=[f"clip{trainer.global_step + 1}", "other"])
     trainer.global_step += 1
     alarm.on_train_batch_end(
-        trainer, nn.Linear(1, 1), {"loss": torch.tensor(loss)}, batch, trainer.global_step - 1
+        trainer,
+        nn.Linear(1, 1),
+        {"loss": torch.full((), loss, device=device)},
+        batch,
+        trainer.global_step - 1,
     )
 
 
@@ -101,7 +105,7 @@ def test_ranks_agree_at_the_same_steps_and_not_at_every_one():
     run, alarm = trainer(world_size=2), LossAlarm(agree_every=5)
     for loss in (1.0, math.nan, 1.0, 1.0):
         step(alarm, run, loss)
-    with pytest.raises(LossAlarmError, match="^loss nan at step 2 on clip2"):
+    with pytest.raises(LossAlarmError, match=r"^loss nan at step 2 on clip2"):
         step(alarm, run, 1.0)
 
 
@@ -111,5 +115,17 @@ def test_a_resumed_run_knows_what_is_usual():
     alarm.on_save_checkpoint(trainer(), nn.Linear(1, 1), checkpoint)
     resumed = LossAlarm(window=20)
     resumed.on_load_checkpoint(trainer(), nn.Linear(1, 1), checkpoint)
-    with pytest.raises(LossAlarmError, match="^loss 500"):
+    with pytest.raises(LossAlarmError, match=r"^loss 500"):
         watch([500.0], resumed)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA: elsewhere nothing is queued")
+def test_looking_at_a_loss_does_not_wait_for_the_step_that_is_being_computed():
+    run, alarm, queued = trainer(), LossAlarm(), torch.cuda.Event()
+    step(alarm, run, 1.0, "cuda")
+    torch.cuda._sleep(10**9)
+    queued.record()
+    step(alarm, run, math.nan, "cuda")
+    assert not queued.query()
+    with pytest.raises(LossAlarmError, match=r"^loss nan at step 2"):
+        alarm.on_train_end(run, nn.Linear(1, 1))

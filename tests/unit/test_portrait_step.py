@@ -17,7 +17,7 @@ VAE = {
 
 
 def test_latents_encoded_in_bfloat16_are_noised_in_float32_as_those_prepared():
-    """The noise has the latents' precision, and the means of bfloat16 noises collide: NoiseAlarm would end good runs."""
+    """The noise has the latents' precision, and means of bfloat16 noises collide: NoiseAlarm would end good runs."""
     autoencoder = SDVae(sizes=VAE)
     networks = SimpleNamespace(
         encode=lambda frames: autoencoder.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])

@@ -26,9 +26,10 @@ class LossAlarm(Callback):
     A likelihood's loss may be negative or pass through zero, so that distances count: a spike lies above the recent
     median by `spike` times the median's size or the distance of the recent quartiles, whichever is larger.
 
-    A loss is looked at one step later, and before a checkpoint is written. A finite
-    loss can have gradients that are not: no checkpoint is written of weights or averages that are not finite. Ranks
-    decide together, or those with a good batch would write, and wait for the others for ever.
+    A loss is copied to the host when its step is queued and looked at one step later, so that the device always has a
+    step to go on with, and before a checkpoint is written. A finite loss can have gradients that are not: no checkpoint
+    is written of weights or averages that are not finite. Ranks decide together, or those with a good batch would write
+    and then wait for the others.
 
     Args:
         spike: see above.
@@ -42,7 +43,7 @@ class LossAlarm(Callback):
         self.spike = spike
         self.agree_every = agree_every
         self._recent: deque[float] = deque(maxlen=window)
-        self._unseen: tuple[Tensor, int, list[str]] | None = None
+        self._unseen: tuple[_HostCopy, int, list[str]] | None = None
         self._wrong: str | None = None
 
     def on_train_batch_end(
@@ -50,7 +51,7 @@ class LossAlarm(Callback):
     ) -> None:
         self._look()
         loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
-        self._unseen = (loss, trainer.global_step, batch.keys)
+        self._unseen = (_HostCopy(loss), trainer.global_step, batch.keys)
         if trainer.world_size == 1 or (batch_idx + 1) % self.agree_every == 0:
             self._agree(trainer)
 
@@ -77,7 +78,7 @@ class LossAlarm(Callback):
         if self._unseen is None:
             return
         (loss, step, keys), self._unseen = self._unseen, None
-        value = loss.item()
+        value = loss.value()
         limit = self._limit()
         if math.isfinite(value) and value <= limit:
             self._recent.append(value)
@@ -106,3 +107,18 @@ class LossAlarm(Callback):
         low, middle, high = quantiles(self._recent)
         usual = max(abs(middle), high - low)
         return middle + self.spike * usual if usual else math.inf
+
+
+class _HostCopy:
+    """A scalar on its way from the device: its value waits for what was queued before it, not for what followed."""
+
+    def __init__(self, scalar: Tensor):
+        self._scalar = scalar.to("cpu", non_blocking=scalar.is_cuda)  # into pinned memory
+        self._arrived = torch.cuda.Event() if scalar.is_cuda else None
+        if self._arrived is not None:
+            self._arrived.record()
+
+    def value(self) -> float:
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return self._scalar.item()
