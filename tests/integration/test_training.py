@@ -1,5 +1,6 @@
 """Training as a team would run it: split over ranks or micro-batches, stopped, gone wrong."""
 
+import json
 import os
 import signal
 import subprocess
@@ -24,7 +25,7 @@ PLAIN = [
         "data=shards",
         "max_steps=3",
         "warmup_steps=0",
-        "callbacks.samples=null",
+        "validation.sampling_steps=1",
     ),
     *(
         "frames_per_portrait=1",
@@ -91,6 +92,12 @@ def in_a_process(shards, out, *overrides, script=ROOT / "train.py"):
     )
 
 
+def figures(run):
+    """The validation figures of a run's end."""
+    figures = json.loads((run / "metrics.json").read_text())
+    return {name: figures[name] for name in ("val/loss", "val/face_l1")}
+
+
 def farthest(first, second):
     """The largest difference of two runs' weights, relative to each tensor's largest value."""
     ours, theirs = open_weights(first), open_weights(second)
@@ -139,6 +146,7 @@ def test_two_ranks_are_one_process_with_the_doubled_batch_and_none_looks_for_unu
     assert ranks.returncode == 0, errors
     whole = trained(shards, tmp_path / "whole", *chosen, "batch_size=2")
     assert farthest(tmp_path / "ranks", whole) < 1e-5
+    assert figures(tmp_path / "ranks") == pytest.approx(figures(whole), rel=1e-4)  # one clip, on one rank
 
 
 def test_the_same_noise_for_two_samples_is_an_error(shards, tmp_path, monkeypatch):
@@ -204,7 +212,8 @@ def test_a_loss_that_is_no_number_on_one_rank_ends_both_before_either_writes(sha
     )
     errors = ranks.communicate(timeout=300)[1]
     assert ranks.returncode == 2, errors
-    assert "loss nan at step 4 on" in errors and "not finite after step 4" in errors, errors
+    assert "loss nan at step 4 on" in errors
+    assert "not finite after step 4" in errors
     assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
 
 
