@@ -247,6 +247,15 @@ def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_goes_on_from_it_exa
     assert same(last, tmp_path / "whole" / "checkpoints" / "last.ckpt")
 
 
+def test_an_accumulating_run_goes_on_from_a_checkpoint_exactly(shards, tmp_path):
+    steps = ("max_steps=3", "batch_size=1", "trainer.accumulate_grad_batches=2", "ema_decay=0.75")
+    kept = ("callbacks.checkpoint.every_n_train_steps=1", "callbacks.checkpoint.save_top_k=-1")
+    whole = trained(shards, tmp_path / "whole", *steps, *kept) / "checkpoints"
+    rest = trained(shards, tmp_path / "rest", *steps, *kept, f"resume={whole}/step_000001.ckpt")
+    assert same(rest / "checkpoints" / "last.ckpt", whole / "last.ckpt")
+    assert not (rest / "checkpoints" / "step_000001.ckpt").exists(), "in the middle of an accumulated step"
+
+
 def test_frozen_weights_are_not_averaged_and_the_average_follows_its_formula(shards, tmp_path):
     steps = ("max_steps=1", "batch_size=1", "callbacks.checkpoint.every_n_train_steps=1", "ema_decay=0.75")
     first = tmp_path / "first" / "checkpoints" / "last.ckpt"
