@@ -1,5 +1,6 @@
 """Training as a team would run it: split over ranks or micro-batches, stopped, gone wrong."""
 
+import csv
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from aniportrait.cli.train import train
 from aniportrait.training.callbacks.ema import CURRENT
 from aniportrait.training.callbacks.loss_alarm import LossAlarmError
 from aniportrait.training.callbacks.noise_alarm import EqualNoiseError
+from aniportrait.training.callbacks.stop_on_signal import SIGNALS
 
 ROOT = Path(__file__).parents[2]
 PLAIN = [
@@ -96,6 +98,12 @@ def figures(run):
     """The validation figures of a run's end."""
     figures = json.loads((run / "metrics.json").read_text())
     return {name: figures[name] for name in ("val/loss", "val/face_l1")}
+
+
+def validations(run):
+    """Step and figure of every validation in a run's log, which a resumed run begins anew."""
+    with open(run / "csv" / "metrics.csv") as file:
+        return [(row["step"], row["val/loss"]) for row in csv.DictReader(file) if row.get("val/loss")]
 
 
 def farthest(first, second):
@@ -217,11 +225,11 @@ def test_a_loss_that_is_no_number_on_one_rank_ends_both_before_either_writes(sha
     assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_goes_on_from_it_exactly(
     shards, tmp_path, number, monkeypatch
 ):
-    """The signal comes in the middle of the third of six steps."""
+    """The signal comes in the middle of the third of six steps, and again, as torchrun and scancel send it."""
     import aniportrait.training.stage1 as stage1
 
     whole = stage1.portrait_loss
@@ -231,6 +239,7 @@ def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_goes_on_from_it_exa
     def signalled(*args):
         signalled.calls += 1
         if signalled.calls == 3:
+            os.kill(os.getpid(), number)
             os.kill(os.getpid(), number)
         return whole(*args)
 
@@ -245,6 +254,39 @@ def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_goes_on_from_it_exa
     assert not (tmp_path / "run" / "metrics.json").exists()
     trained(shards, tmp_path / "run", *steps, f"resume={tmp_path}/run")
     assert same(last, tmp_path / "whole" / "checkpoints" / "last.ckpt")
+
+
+def test_a_stop_where_a_validation_is_due_comes_after_it(shards, tmp_path, monkeypatch):
+    import aniportrait.training.stage1 as stage1
+
+    whole = stage1.portrait_loss
+    steps = (
+        "max_steps=4",
+        "batch_size=1",
+        "validation.every=2",
+        "callbacks.checkpoint.every_n_train_steps=4",
+    )
+    trained(shards, tmp_path / "whole", *steps)
+
+    def signalled(*args):
+        signalled.calls += 1
+        if signalled.calls == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return whole(*args)
+
+    signalled.calls = 0
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(stage1, "portrait_loss", signalled)
+        trained(shards, run, *steps)
+    last, best = (
+        torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("last", "best")
+    )
+    assert (last["global_step"], best["global_step"]) == (2, 2)
+    stopped = validations(run)
+    trained(shards, run, *steps, f"resume={run}")
+    assert stopped + validations(run) == validations(tmp_path / "whole")
+    assert same(run / "checkpoints" / "last.ckpt", tmp_path / "whole" / "checkpoints" / "last.ckpt")
 
 
 def test_an_accumulating_run_goes_on_from_a_checkpoint_exactly(shards, tmp_path):
