@@ -57,7 +57,7 @@ EXPECTED_WARNINGS = (
 def train(config: DictConfig) -> float | None:
     """Train, validate, and leave config, CSV log, checkpoints, weights and metrics.json in the run's folder.
 
-    Returns the validation figure that a sweep minimises, if there is one.
+    Returns the validation figure `monitor`, by which a sweep chooses, if there is one.
     """
     checkpoint = _checkpoint(config.resume)
     source = config.weights or checkpoint  # what a run went on from, its checkpoint holds as well
