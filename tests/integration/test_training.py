@@ -13,7 +13,7 @@ import torch
 from entries import TINY, composed
 
 from aniportrait.checkpoints.store import open_weights
-from aniportrait.cli.train import train
+from aniportrait.cli.train import build_module, train
 from aniportrait.training.callbacks.ema import CURRENT
 from aniportrait.training.callbacks.loss_alarm import LossAlarmError
 from aniportrait.training.callbacks.noise_alarm import EqualNoiseError
@@ -110,8 +110,9 @@ def farthest(first, second):
     """The largest difference of two runs' weights, relative to each tensor's largest value."""
     ours, theirs = open_weights(first), open_weights(second)
     return max(
-        float((weight - theirs.states[name][key]).abs().max() / weight.abs().max().clamp_min(1e-3))
+        float((weight - other[key]).abs().max() / weight.abs().max().clamp_min(1e-3))
         for name in ours.networks
+        for other in (theirs.states[name],)  # read once
         for key, weight in ours.states[name].items()
     )
 
@@ -298,7 +299,15 @@ def test_an_accumulating_run_goes_on_from_a_checkpoint_exactly(shards, tmp_path)
     assert not (rest / "checkpoints" / "step_000001.ckpt").exists(), "in the middle of an accumulated step"
 
 
-def test_frozen_weights_are_not_averaged_and_the_average_follows_its_formula(shards, tmp_path):
+@pytest.mark.parametrize(("first", "then"), [("", "callbacks.ema=null"), ("callbacks.ema=null", "")])
+def test_a_run_goes_on_with_an_average_if_it_had_one_and_else_without(shards, tmp_path, first, then):
+    steps = ("batch_size=1", "callbacks.checkpoint.every_n_train_steps=1")
+    trained(shards, tmp_path / "run", *steps, "max_steps=1", *first.split())
+    with pytest.raises(ValueError, match=r"callbacks\.ema"):
+        trained(shards, tmp_path / "rest", *steps, "max_steps=2", f"resume={tmp_path}/run", *then.split())
+
+
+def test_only_trained_weights_are_averaged_and_the_average_follows_its_formula(shards, tmp_path):
     steps = ("max_steps=1", "batch_size=1", "callbacks.checkpoint.every_n_train_steps=1", "ema_decay=0.75")
     first = tmp_path / "first" / "checkpoints" / "last.ckpt"
     trained(shards, tmp_path / "first", *steps)
@@ -307,7 +316,13 @@ def test_frozen_weights_are_not_averaged_and_the_average_follows_its_formula(sha
         torch.load(tmp_path / run / "checkpoints" / "last.ckpt", weights_only=True)
         for run in ("first", "second")
     )
-    assert set(one[CURRENT]) < set(one["state_dict"])
+    with composed("train", *PLAIN) as config:
+        weights = build_module(config, None).named_parameters()
+    learns = {name for name, weight in weights if weight.requires_grad}
+    assert set(one[CURRENT]) == set(two[CURRENT]) == learns
+    frozen = set(one["state_dict"]) - learns
+    assert frozen
+    assert all(torch.equal(one["state_dict"][name], two["state_dict"][name]) for name in frozen)
     for name, weight in two[CURRENT].items():
         expected = 0.75 * one["state_dict"][name] + 0.25 * weight
         assert torch.allclose(two["state_dict"][name], expected, atol=1e-6), name
