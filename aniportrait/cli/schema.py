@@ -53,6 +53,7 @@ class TrainConfig(NetworksConfig):
     name: str = MISSING
     task: str = MISSING
     monitor: str = MISSING
+    monitor_mode: str = "min"
     seed: int = 42
     num_workers: int = 0
     max_steps: int = MISSING

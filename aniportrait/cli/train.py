@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aniportrait.checkpoints.pretrained import load_motion_module, load_sd_unet
 from aniportrait.checkpoints.store import CHECKPOINT_CARD, FORMAT, Weights, open_weights, save_weights
+from aniportrait.checkpoints.tensor_files import read_pickle
 from aniportrait.cli.encoders import encoder_name
 from aniportrait.cli.networks import (
     PORTRAIT,
@@ -32,6 +33,7 @@ from aniportrait.cli.requirements import check_requirements
 from aniportrait.data.datamodule import ShardData
 from aniportrait.data.portrait_data import PortraitData
 from aniportrait.models.portrait_networks import PortraitNetworks
+from aniportrait.training.callbacks.ema import CURRENT
 from aniportrait.training.callbacks.model_card import ModelCard
 from aniportrait.training.callbacks.stop_on_signal import StoppedBySignal
 
@@ -57,9 +59,9 @@ EXPECTED_WARNINGS = (
 def train(config: DictConfig) -> float | None:
     """Train, validate, and leave config, CSV log, checkpoints, weights and metrics.json in the run's folder.
 
-    Returns the validation figure that a sweep minimises, if there is one.
+    Returns the validation figure `monitor`, by which a sweep chooses, if there is one.
     """
-    checkpoint = _checkpoint(config.resume)
+    checkpoint = _checkpoint(config.resume, averages=bool(config.callbacks.get("ema")))
     source = config.weights or checkpoint  # what a run went on from, its checkpoint holds as well
     weights = open_weights(source) if source else None
     if weights is not None:
@@ -188,7 +190,7 @@ def _callbacks(config: DictConfig, cards: dict[str, Any]) -> list[Callback]:
     ]
 
 
-def _checkpoint(resume: str | None) -> str | None:
+def _checkpoint(resume: str | None, averages: bool) -> str | None:
     """The .ckpt that `resume=` means: itself, or the last one of a run's folder."""
     if resume is None:
         return None
@@ -196,6 +198,11 @@ def _checkpoint(resume: str | None) -> str | None:
     file = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"resume={resume} names no checkpoint: {file} does not exist")
+    if CURRENT in read_pickle(file) and not averages:
+        raise ValueError(
+            f"resume={resume} holds an average beside the weights, which would go on in their place: "
+            "callbacks.ema must not be null"
+        )
     return str(file)
 
 

@@ -8,6 +8,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from aniportrait.data.schema import SpeechBatch
+from aniportrait.training.log_mean import log_mean
 from aniportrait.training.losses import PoseLikelihood, PoseRegression, RolloutScore
 from aniportrait.training.optimisation import optimisers
 
@@ -52,7 +53,7 @@ class Audio2PoseTraining(LightningModule):
     def validation_step(self, batch: SpeechBatch, batch_idx: int) -> None:
         loss = torch.stack(list(self._terms(batch, None).values())).sum()
         # A mean over valid frames, weighed by their number: what only fills a batch up has none.
-        self.log("val/loss", loss, prog_bar=True, batch_size=int(batch.valid.sum()), sync_dist=True)
+        log_mean(self, "val/loss", loss, int(batch.valid.sum()))
 
     def configure_optimizers(self) -> Any:
         return optimisers(self.networks, self._optimizer, self._lr_schedule)

@@ -59,8 +59,8 @@ def batch_conditions(networks: PortraitNetworks, batch: PortraitBatch) -> Condit
 
 
 def frame_latents(networks: PortraitNetworks, batch: PortraitBatch) -> Tensor:
-    """(b, f, c, h/8, w/8) latents of the frames: precomputed, or encoded here."""
-    return networks.encode(batch.frames) if batch.latents is None else batch.latents.float()
+    """(b, f, c, h/8, w/8) float32 latents of the frames: precomputed, or encoded here."""
+    return (networks.encode(batch.frames) if batch.latents is None else batch.latents).float()
 
 
 def drop_conditions(

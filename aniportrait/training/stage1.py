@@ -10,6 +10,7 @@ from torch import Tensor
 
 from aniportrait.data.schema import PortraitBatch
 from aniportrait.models.portrait_networks import Conditions, PortraitNetworks
+from aniportrait.training.log_mean import log_mean
 from aniportrait.training.optimisation import optimisers
 from aniportrait.training.portrait_step import (
     ObjectiveSettings,
@@ -80,7 +81,7 @@ class Stage1(LightningModule):
             loss, _ = portrait_loss(
                 self.networks, self.scheduler, self.conditions(batch), batch, settings, generators
             )
-        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch.keys), sync_dist=True)
+        log_mean(self, "val/loss", loss, len(batch.keys))
 
     def configure_optimizers(self) -> Any:
         return optimisers(self.networks, self._optimizer, self._lr_schedule)

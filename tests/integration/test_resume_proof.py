@@ -33,7 +33,11 @@ SETTINGS = [
     "warmup_steps=4",
     *SMALL,
 ]
-TWO_RANKS = ["trainer.devices=2", "+trainer.strategy=ddp", "batch_size=1"]
+PROCESSES = {
+    "one process": [],
+    "one process, accumulating": ["trainer.accumulate_grad_batches=2", "batch_size=1", "validation.every=10"],
+    "two ranks": ["trainer.devices=2", "+trainer.strategy=ddp", "batch_size=1"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +93,10 @@ def different(one, other, path=""):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("processes", PROCESSES)
 @pytest.mark.parametrize("experiment", ["audio2mesh", "audio2pose", "stage1_reference", "stage2_motion"])
-def test_killed_at_random_and_resumed_is_as_never_killed(experiment, ranks, shards, tmp_path):
-    overrides = TWO_RANKS if ranks == 2 else []
+def test_killed_at_random_and_resumed_is_as_never_killed(experiment, processes, shards, tmp_path):
+    overrides = PROCESSES[processes]
     finish(start(experiment, shards, tmp_path / "whole", *overrides))
     seed = random.randrange(10**6)
     chance = random.Random(seed)
@@ -115,4 +119,4 @@ def test_killed_at_random_and_resumed_is_as_never_killed(experiment, ranks, shar
         place for part in (*compared, position) for place in different(whole[part], resumed[part], part)
     ]
     assert not places, f"seed {seed}, killed after checkpoints of steps {kills}: {places[:5]}"
-    print(f"\n{experiment}, {ranks} rank(s): killed after steps {kills} of {STEPS}, same to the bit")
+    print(f"\n{experiment}, {processes}: killed after steps {kills} of {STEPS}, same to the bit")

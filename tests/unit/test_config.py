@@ -1,14 +1,19 @@
 """Composition: experiments win over defaults, the command line over experiments; a model brings what belongs to it."""
 
+import signal
+
 import pytest
 from diffusers.models.resnet import ResnetBlock2D
-from entries import composed
+from entries import CONF, composed
+from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from aniportrait.cli import schema
 from aniportrait.cli.train import build_module
 from aniportrait.models.checkpointing import _Checkpointed
+from aniportrait.training.callbacks.stop_on_signal import SIGNALS
 
 EXPERIMENTS = ("audio2mesh", "audio2pose", "stage1_reference", "stage2_motion")
 PARTS = {
@@ -146,6 +151,33 @@ def test_several_machines_and_8_bit_optimizer_state_are_choices():
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_the_best_checkpoint_is_chosen_by_the_figure_that_a_sweep_minimises(experiment):
+def test_the_best_checkpoint_is_chosen_by_the_figure_of_the_run(experiment):
     with composed("train", f"experiment={experiment}") as config:
         assert config.callbacks.best.monitor == config.monitor
+        assert config.callbacks.best.mode == "min"
+
+
+@pytest.mark.parametrize("file", sorted((CONF / "hparams_search").glob("*.yaml")), ids=lambda file: file.stem)
+def test_a_search_and_the_best_checkpoint_of_each_of_its_runs_want_the_same(file):
+    """Read, not composed: its sweeper may not be installed."""
+    search = OmegaConf.load(file)
+    chosen = [f"{key}={search[key]}" for key in ("monitor", "monitor_mode") if key in search]
+    with composed("train", "experiment=audio2mesh", *chosen) as config:
+        assert config.callbacks.best.monitor == config.monitor
+        wanted = {"minimize": "min", "maximize": "max"}[search.hydra.sweeper.direction]
+        assert config.callbacks.best.mode == wanted
+
+
+def test_a_slurm_job_has_a_task_for_each_device_and_is_asked_to_stop_by_a_signal_that_is_heard():
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="it is not installed (extra `sweep`)")
+    submitit = pytest.importorskip("submitit.core.job_environment")
+    overrides = ["experiment=stage1_reference", "trainer=ddp_multinode", "hydra/launcher=slurm_training"]
+    schema.register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", overrides=overrides, return_hydra_config=True)
+    job = config.hydra.launcher
+    assert job._target_.endswith("SlurmLauncher")
+    assert (job.nodes, job.tasks_per_node) == (config.trainer.num_nodes, config.trainer.devices)
+    assert job.gpus_per_node == job.tasks_per_node
+    sent = submitit.JobEnvironment.USR_SIG
+    assert signal.Signals[f"SIG{sent}"] in SIGNALS

@@ -26,11 +26,13 @@ class EMA(Callback):
         self._step = 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._step = trainer.global_step
         self._average = {
             name: self._average.get(name, weight).detach().to(weight.device, copy=True)
             for name, weight in _trained(pl_module).items()
         }
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._step = trainer.global_step  # which a resumed run does not know before
 
     @torch.no_grad()
     def on_train_batch_end(

@@ -14,6 +14,7 @@ from aniportrait.data.schema import PortraitBatch
 from aniportrait.diffusion.sampler import sample
 from aniportrait.evaluation.face_l1 import FaceRegionL1
 from aniportrait.models.portrait_networks import PortraitNetworks
+from aniportrait.training.log_mean import log_mean
 from aniportrait.training.portrait_step import batch_conditions, frame_latents
 
 
@@ -56,23 +57,23 @@ class SampleFrames(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._batch is None:
             return
-        networks: Any = pl_module.networks
-        batch = self._batch
-        frames = self._sampled(networks, pl_module.scheduler, batch)
-        error = FaceRegionL1()
-        error.update(frames.cpu(), batch.frames.cpu(), batch.face_box.cpu())
-        pl_module.log(
-            "val/face_l1", error.compute().item(), prog_bar=True, batch_size=len(frames), sync_dist=True
-        )
-        if trainer.is_global_zero:
-            self._show(trainer, _grid(batch, frames))
+        batch, error = self._batch, 0.0
+        if batch.keys:  # a rank may have had no clip left: its figure weighs nothing
+            frames = self._sampled(pl_module, batch)
+            metric = FaceRegionL1(sync_on_compute=False)  # log_mean goes over the ranks
+            metric.update(frames.cpu(), batch.frames.cpu(), batch.face_box.cpu())
+            error = metric.compute().item()
+            if trainer.is_global_zero:
+                self._show(trainer, _grid(batch, frames))
+        log_mean(pl_module, "val/face_l1", error, len(batch.keys))
 
-    def _sampled(self, networks: PortraitNetworks, scheduler, batch: PortraitBatch) -> torch.Tensor:
+    def _sampled(self, module: Any, batch: PortraitBatch) -> torch.Tensor:
+        networks: PortraitNetworks = module.networks
         conditions = batch_conditions(networks, batch)
         latents = frame_latents(networks, batch)
         sampled = sample(
             networks.denoising_unet,
-            scheduler,
+            module.scheduler,
             pose_features=conditions.pose_features,
             image_embeds=conditions.image_embeds,
             reference_features=conditions.reference_features,

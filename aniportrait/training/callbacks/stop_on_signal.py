@@ -4,19 +4,27 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""What torchrun, scancel and most schedulers send; sbatch's --signal, as one likes; submitit."""
 
 
 class StoppedBySignal(Exception):  # noqa: N818 - nothing is wrong
     """The training was asked to end, and its checkpoint lies where the message says."""
 
 
-class StopOnSignal(Callback):
-    """On SIGTERM or SIGUSR1 to any rank, all write a checkpoint after the same step and raise StoppedBySignal.
+class StopOnSignal(Checkpoint):
+    """On one of SIGNALS to any rank, all write a checkpoint after the same step and raise StoppedBySignal.
 
-    A second signal ends the process at once.
+    That is after the step being computed, over several ranks after at most `agree_every` steps; where a validation is
+    due then, after it, with what it says in the log and in best.ckpt. Whoever sends the signal must allow time for
+    these and the writing. Repeated signals change nothing, as torchrun and scancel send two; SIGINT and SIGKILL end the
+    process as ever. Nothing starts the run again: resume= does.
+
+    It is a Checkpoint to Lightning, whose turn comes after all other callbacks', in the order of the list.
 
     Args:
         file: the checkpoint.
@@ -25,19 +33,33 @@ class StopOnSignal(Callback):
 
     def __init__(self, file: str, agree_every: int = 5):
         self.file, self.agree_every = Path(file), agree_every
-        self._received = 0
+        self._received = False
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._received = 0
+        self._received = False
         self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+        batches = trainer.fit_loop.total_batch_idx + 1
+        if not (trainer.enable_validation and batches % trainer.val_check_batch == 0):
+            self._stop_if_asked(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._stop_if_asked(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._before = {}
+
+    def _stop_if_asked(self, trainer: Trainer) -> None:
+        if (trainer.fit_loop.batch_idx + 1) % trainer.accumulate_grad_batches:
             return
-        asked = self._received > 0
+        asked = self._received
         if trainer.world_size > 1:
             if trainer.global_step % self.agree_every:
                 return
@@ -48,13 +70,5 @@ class StopOnSignal(Callback):
                 f"asked to stop after step {trainer.global_step}: go on with resume={self.file}"
             )
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        self._before = {}
-
     def _receive(self, number: int, frame: Any) -> None:
-        if self._received:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self._received = number
+        self._received = True
