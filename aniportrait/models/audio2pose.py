@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
 from aniportrait.models.pose_decoder import (
@@ -107,6 +108,7 @@ class Audio2Pose(nn.Module):
         start: int,
         frames: int,
         identity: Tensor | None = None,
+        generator: list[torch.Generator] | None = None,
         temperature: float = 1.0,
     ) -> Tensor:
         """A motion that goes on by itself from true poses, with gradients: what training on roll-outs needs.
@@ -117,6 +119,7 @@ class Audio2Pose(nn.Module):
             start: true poses.
             frames: poses to draw, start + frames <= f.
             identity, temperature: see sample.
+            generator: one for each of the batch, which then does not depend on the others.
         Returns:
             (b, frames, 6), degrees and cm.
         """
@@ -130,7 +133,7 @@ class Audio2Pose(nn.Module):
         for _ in range(frames):
             embedded = self.pose_input(self._state(poses, shifted(poses))) + style
             decoded = self.decoder(embedded, memory[:, : poses.shape[1]])[:, -1:]
-            drawn = self._drawn(self._prediction(decoded, poses[:, -1:]), None, temperature)
+            drawn = self._drawn(self._prediction(decoded, poses[:, -1:]), generator, temperature)
             poses = torch.cat((poses, drawn), dim=1)
         return poses[:, -frames:]
 
@@ -179,11 +182,15 @@ class Audio2Pose(nn.Module):
         return PosePrediction(mean, log_std)
 
     def _drawn(
-        self, prediction: PosePrediction, generator: torch.Generator | None, temperature: float
+        self,
+        prediction: PosePrediction,
+        generator: torch.Generator | list[torch.Generator] | None,
+        temperature: float,
     ) -> Tensor:
         mean = prediction.mean
-        device = mean.device if generator is None else generator.device
-        noise = torch.randn(mean.shape, generator=generator, device=device).to(mean)
+        noise = randn_tensor(mean.shape, generator=generator, device=mean.device, dtype=torch.float32).to(
+            mean
+        )
         pose = mean + temperature * prediction.log_std.exp() * noise
         return torch.clamp(pose, -self.limit, self.limit)
 

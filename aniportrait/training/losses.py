@@ -83,7 +83,7 @@ class RolloutScore:
 
     Args:
         frames: drawn in a row.
-        clips: of a batch that are drawn; a frame costs as much as a pass over all frames before it.
+        clips: of each process's batch that are drawn; a frame costs as much as a pass over all frames before it.
         weight: of the term.
     """
 

@@ -1,50 +1,16 @@
-"""What the two steps of Lmk2Video share: random numbers of each sample, dropped conditions, one diffusion loss."""
+"""What the two steps of Lmk2Video share: dropped conditions, one diffusion loss."""
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from diffusers import DDIMScheduler
-from lightning import LightningModule
 from torch import Generator, Tensor
 
 from aniportrait.data.schema import PortraitBatch
 from aniportrait.diffusion.objective import DiffusionTerms, diffusion_loss
 from aniportrait.evaluation.face_l1 import inside
 from aniportrait.models.portrait_networks import Conditions, PortraitNetworks
-
-
-def step_generators(module: LightningModule, seed: int, batch_index: int, count: int) -> list[Generator]:
-    """One generator for each of the `count` samples here, a function of (seed, step, position in the global batch).
-
-    Ranks take the positions of the training order in turns (see TrainingStream), so a step's samples and their
-    positions are the same however ranks, batch size and accumulation divide the global batch.
-    """
-    trainer = module.trainer
-    first = batch_index % trainer.accumulate_grad_batches * count
-    return [
-        _generator(module, seed, trainer.global_step, (first + k) * trainer.world_size + module.global_rank)
-        for k in range(count)
-    ]
-
-
-def validation_generators(module: LightningModule, seed: int, keys: list[str]) -> list[Generator]:
-    """One for each clip, a function of its key: the same noise at every validation, on any number of ranks."""
-    return [_generator(module, seed, -1, zlib.crc32(key.encode())) for key in keys]
-
-
-def _generator(module: LightningModule, *state: int) -> Generator:
-    return Generator(module.device).manual_seed(hash_of(state))
-
-
-def hash_of(numbers: tuple[int, ...]) -> int:
-    """A 63-bit mix of whole numbers (FNV-1a over their 64-bit words), equal on every machine."""
-    mixed = 0xCBF29CE484222325
-    for number in numbers:
-        for byte in int(number).to_bytes(8, "little", signed=True):
-            mixed = ((mixed ^ byte) * 0x100000001B3) % 2**64
-    return mixed % 2**63
 
 
 def batch_conditions(networks: PortraitNetworks, batch: PortraitBatch) -> Conditions:

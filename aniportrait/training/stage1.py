@@ -10,14 +10,13 @@ from torch import Tensor
 
 from aniportrait.data.schema import PortraitBatch
 from aniportrait.models.portrait_networks import Conditions, PortraitNetworks
+from aniportrait.training.generators import step_generators, validation_generators
 from aniportrait.training.log_mean import log_mean
 from aniportrait.training.optimisation import optimisers
 from aniportrait.training.portrait_step import (
     ObjectiveSettings,
     batch_conditions,
     portrait_loss,
-    step_generators,
-    validation_generators,
 )
 
 

@@ -14,6 +14,7 @@ from entries import TINY, composed
 
 from aniportrait.checkpoints.store import open_weights
 from aniportrait.cli.train import build_module, train
+from aniportrait.models.audio_encoder import LogMelEncoder
 from aniportrait.training.callbacks.ema import CURRENT
 from aniportrait.training.callbacks.loss_alarm import LossAlarmError
 from aniportrait.training.callbacks.noise_alarm import EqualNoiseError
@@ -69,9 +70,9 @@ train.main()
 """
 
 
-def trained(shards, out, *overrides):
+def trained(shards, out, *overrides, plain=PLAIN):
     out.mkdir(parents=True, exist_ok=True)
-    with composed("train", *PLAIN, f"data.folder={shards}", f"out={out}", *overrides, out=out) as config:
+    with composed("train", *plain, f"data.folder={shards}", f"out={out}", *overrides, out=out) as config:
         train(config)
     return out
 
@@ -141,6 +142,34 @@ def test_two_accumulated_batches_are_one_large_batch(shards, tmp_path):
     assert farthest(other, whole) > 1e-3
 
 
+def test_roll_outs_do_not_depend_on_how_the_batch_is_divided(shards, tmp_path, monkeypatch):
+    """All of them drawn, over windows that are valid throughout; dropout and augmentation are each process's own."""
+    monkeypatch.setattr(LogMelEncoder, "_augmented", lambda self, mel: mel)
+    still = ["+audio2pose.dropout=0", "+audio2pose.teacher_noise=0", "+audio_encoder.dropout=0"]
+    chosen = [
+        "experiment=audio2pose",
+        *TINY,
+        "data=shards",
+        "max_steps=2",
+        "warmup_steps=0",
+        *DESCENT,
+        *still,
+    ]
+    chosen += ["validation.every=100", "learning_rate=0.01", "datamodule.window_frames=16"]
+
+    def pose_run(name, *overrides):
+        return trained(shards, tmp_path / name, *chosen, *overrides, plain=())
+
+    halves = pose_run("halves", "batch_size=2", "trainer.accumulate_grad_batches=2")
+    whole = pose_run("whole", "batch_size=4")
+    assert farthest(halves, whole) < 1e-5
+    assert farthest(pose_run("other", "batch_size=4", "module.seed=43"), whole) > 1e-4
+    with pytest.raises(
+        ValueError, match=r"^rollout\.frames \(16\) must be smaller than window_frames \(16\)$"
+    ):
+        pose_run("short", "batch_size=2", "+pose_rollout.frames=16")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dropout", [0.5, 1.0])
 def test_two_ranks_are_one_process_with_the_doubled_batch_and_none_looks_for_unused_weights(
@@ -159,7 +188,7 @@ def test_two_ranks_are_one_process_with_the_doubled_batch_and_none_looks_for_unu
 
 
 def test_the_same_noise_for_two_samples_is_an_error(shards, tmp_path, monkeypatch):
-    monkeypatch.setattr("aniportrait.training.portrait_step.hash_of", lambda state: 7)
+    monkeypatch.setattr("aniportrait.training.generators.hash_of", lambda state: 7)
     with pytest.raises(EqualNoiseError, match="2 samples of 1 ranks have 1 different"):
         trained(shards, tmp_path, "batch_size=2")
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from aniportrait.training.portrait_step import hash_of
+from aniportrait.training.generators import hash_of
 
 
 class StepSeed(Callback):

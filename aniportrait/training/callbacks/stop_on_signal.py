@@ -43,9 +43,8 @@ class StopOnSignal(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        batches = trainer.fit_loop.total_batch_idx + 1
-        due = trainer.val_check_batch
-        if not (trainer.enable_validation and due and batches % due == 0):
+        batches, interval = trainer.fit_loop.total_batch_idx + 1, trainer.val_check_batch
+        if not (trainer.enable_validation and interval and batches % interval == 0):
             self._stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
