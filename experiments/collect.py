@@ -23,6 +23,7 @@ def main(target: str, *entries: str) -> None:
             "data": runs[0]["data"],
             "split": runs[0]["split"],
             "training seeds": [run["training seed"] for run in runs],
+            "sampling seeds": [run["seed"] for run in runs],
             "training commands": [run["training command"] for run in runs],
             "rivals' training commands": runs[0]["rivals' training commands"],
             "evaluation commands": [run["command"] for run in runs],

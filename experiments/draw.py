@@ -33,13 +33,13 @@ def main(folder: str, *columns: str) -> None:
 
 
 def bars(axis: Any, rows: dict[str, dict[str, Any]], column: str) -> None:
-    """One bar a system, each run a dot; nothing where a system has no score."""
+    """One bar a system, each different run a dot; nothing where a system has no score."""
     names = list(rows)[::-1]
     cells = [rows[name][column] for name in names]
     means = [(cell["mean"] or 0.0) if isinstance(cell, dict) else 0.0 for cell in cells]
     axis.barh(range(len(names)), means, color=["#9db4c8"] * (len(names) - 1) + ["#2f6690"])
     for place, cell in enumerate(cells):
-        runs = [run for run in cell["runs"] if run is not None] if isinstance(cell, dict) else []
+        runs = sorted(set(cell["runs"]) - {None}) if isinstance(cell, dict) else []
         axis.plot(runs, [place] * len(runs), "k.", markersize=4)
     axis.set_yticks(range(len(names)), names)
     axis.tick_params(labelsize=7)
