@@ -58,7 +58,7 @@ def _check_inputs(config: DictConfig) -> None:
         raise ValueError(f"out={config.out} must end in .mp4, .mov or .mkv")
     for setting, unit in (("duration", "seconds"), ("fps", "frames per second")):
         if config[setting] is not None and config[setting] <= 0:
-            raise ValueError(f"{setting} ({config[setting]}) must be more than 0 {unit}")
+            raise ValueError(f"{setting} ({config[setting]:g}) must be more than 0 {unit}")
 
 
 def _speak(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.ndarray, float, Any]:
