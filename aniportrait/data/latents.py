@@ -179,7 +179,7 @@ def write_latents(
     index, target = ShardIndex.load(folder), Path(folder) / FOLDER
     if (target / "index.json").is_file():
         whole = json.loads((target / "index.json").read_text())
-        if whole.get("origin") == asdict(origin):
+        if whole.get("origin") == asdict(origin) and whole.get("format") == FORMAT:
             log.info("%s holds these latents already", target)
             return target
         (target / "index.json").unlink()

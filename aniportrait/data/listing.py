@@ -42,9 +42,9 @@ class Listing:
         return [task for task in self.tasks if _any_failed(staging.outcomes(task.staged) or [])]
 
     def staged(self) -> "StagedClips":
-        vanished = [Outcome(0.0, 0.0, "its staged file vanished", failed=True)]
+        """Those of clips that are all prepared."""
         return StagedClips(
-            self.tasks, self.keys, [staging.outcomes(task.staged) or vanished for task in self.tasks]
+            self.tasks, self.keys, [staging.outcomes(task.staged) or [] for task in self.tasks]
         )
 
 

@@ -37,12 +37,16 @@ def one_folder(folder: Location | Sequence[Mapping[str, Any]], command: str) -> 
 
 
 def without_held_out(training: Sequence[ShardEntry], others: Sequence[ShardIndex]) -> list[ShardEntry]:
-    """The training clips of one data set whose recording no other one holds out: each was split by itself alone."""
+    """The training clips of one data set whose recording no other one holds out: each was split by itself alone.
+
+    A recording is known by the id that its source gives, as YouTube's; a file's name says nothing beyond its set.
+    """
     held = {
         entry.source: index.folder
         for index in others
         for split in ("val", "test")
         for entry in index.of_split(split)
+        if not Path(entry.source).suffix
     }
     left_out = [entry for entry in training if entry.source in held]
     if left_out:

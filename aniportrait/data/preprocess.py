@@ -89,7 +89,7 @@ class Preparation:
         Returns:
             the report: {"clips": in the source, "kept": samples, "failed": clips to be tried again, "dropped":
             [{"clip", "reason", "figures"}], "mended": [{"clip", "notes"}], "splits": {split: samples}, "seconds":
-            of film kept, "samples": [{"key", "clip", "begin", "figures"}], "fingerprint"}.
+            of film kept, "samples": [{"key", "clip", "seconds", "figures"}], "fingerprint"}.
 
         Raises:
             NothingKeptError: no clip passed the gates.
@@ -119,11 +119,6 @@ class Preparation:
         listing = self._listing()
         if (done := self._finished(listing)) is not None:
             return done
-        if left := listing.unprepared():
-            raise UnfinishedError(
-                f"{len(left)} of {len(listing.tasks)} clips are not prepared with these settings yet, "
-                f"{left[0].clip.path} among them"
-            )
         return self._assemble(listing, illustrate)
 
     def _listing(self) -> Listing:
@@ -161,6 +156,11 @@ class Preparation:
 
     def _assemble(self, listing: Listing, illustrate: Illustrate | None) -> dict[str, Any]:
         """Shards from the staged clips, in the order of the list: the same whichever clip was finished first."""
+        if left := listing.unprepared():
+            raise UnfinishedError(
+                f"{len(left)} of {len(listing.tasks)} clips are not prepared with these settings yet, "
+                f"{left[0].clip.path} among them"
+            )
         staged = listing.staged()
         samples, reported = staged.samples(), staged.reported()
         report = report_of(
@@ -178,8 +178,10 @@ class Preparation:
             self.out, self.settings.fps, self.settings.image_size, self.clips_per_shard, listing.fingerprint
         ) as writer:
             _write_samples(staged, writer)
+            _tell(self.out / STAGING, report, reported, illustrate)
             writer.retire_index()  # no moment at which a report lies beside the index of another data set
-            _tell(self.out, report, reported, illustrate)
+            for told in (self.out / STAGING).glob("report.*"):
+                told.replace(self.out / told.name)
         if report["failed"]:
             log.warning(
                 "%d clips failed for reasons that are not theirs: the same command tries them again, or stops asking "

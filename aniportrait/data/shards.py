@@ -7,6 +7,7 @@ neutral mesh), `key.json` (ClipMeta). `index.json` is written last: a folder wit
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -197,6 +198,8 @@ class ShardWriter:
     def _close_shard(self) -> None:
         if self._writer is not None:
             self._writer.close()
+            self._stream.flush()
+            os.fsync(self._stream.fileno())  # now rather than when the folder is no data set
             self._stream.close()
             self._writer = None
 
@@ -205,11 +208,11 @@ class ShardWriter:
         self._files.close()
         for stale in set(self.folder.glob("shard-*.tar")) - {self.folder / name for name in self._shards}:
             stale.unlink()
-        for left in self.folder.glob(".shard-*.partial"):  # of a run that was killed
-            left.unlink()
         content = {"format": FORMAT, "fps": self.fps, "image_size": self.image_size}
         content |= {"fingerprint": self.fingerprint, "samples": self._entries}
         write_text(self.folder / INDEX, json.dumps(content, indent=1) + "\n")
+        for left in self.folder.glob(".*.partial"):  # of a run that was killed
+            left.unlink()
 
 
 def write_shards(

@@ -55,7 +55,7 @@ class Task:
         if self.clip.end is not None:
             return self.clip.end - self.clip.begin
         seconds = film_seconds(self.clip.path, self.clip.frame_rate)
-        return UNKNOWN_SECONDS if seconds is None else seconds
+        return UNKNOWN_SECONDS if seconds is None else max(0.0, seconds - self.clip.begin)
 
 
 def prepare_all(tasks: list[Task], workers: int | None) -> None:
@@ -132,7 +132,8 @@ def _in_processes(tasks: list[Task], count: int, progress: _Progress) -> list[Ta
                     worker.check_ready()
                     log.warning("the process that read %s died; the others go on", task.clip.path)
                     died.append(task)
-                    worker = stack.enter_context(_Worker(task.task_file))
+                    if waiting:
+                        worker = stack.enter_context(_Worker(task.task_file))
                 begin(worker)
     return died
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from aniportrait.data.whole_file import write_text
 from aniportrait.evaluation.curves import draw_curves, series_colour
 from aniportrait.evaluation.report_sections import Column, Curves, Images, Part, Section, Table, Text, Video
 from aniportrait.evaluation.scores import Score
@@ -47,9 +48,7 @@ def write_report(
         f"<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(page, encoding="utf-8")
-    os.replace(draft, path)
+    write_text(path, page)
     return path
 
 

@@ -123,15 +123,6 @@ RIGHT_BROW = np.concatenate([np.array(chain) for chain in _RIGHT_BROW_CHAINS])
 LEFT_BROW = FLIP[RIGHT_BROW]
 """(10,) each: lower edge, then upper edge, outside in."""
 
-RIGHT_IRIS = np.arange(468, 473)
-LEFT_IRIS = np.arange(473, 478)
-"""(5,) each, of the 478: centre, then the picture's right, top, left, bottom."""
-
-IRIS = np.arange(468, 478)
-
-EYE_CORNERS = np.array((33, 263))
-"""(2,) outer corners: right, left; their distance normalises errors."""
-
 # fmt: off
 _UPPER_RIGHT = np.array((
     7, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 33, 34, 35, 46, 52, 53, 54, 55, 56, 63, 65, 66, 67,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aniportrait.data.mixture import weights_of
+from aniportrait.data.mixture import one_folder, weights_of
 from aniportrait.data.order import BLOCK, SampleOrder
 
 
@@ -82,3 +82,11 @@ def test_data_sets_are_named_with_their_weights():
     ):
         with pytest.raises(ValueError, match=said):
             weights_of(parts)
+
+
+def test_a_command_that_takes_one_data_set_refuses_a_mixture():
+    assert one_folder("data/a", "step=show") == "data/a"
+    with pytest.raises(
+        ValueError, match=r"step=show takes one data set: data\.folder must be one folder, not a mixture"
+    ):
+        one_folder([{"folder": "a", "weight": 1.0}], "step=show")

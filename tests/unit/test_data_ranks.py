@@ -207,6 +207,22 @@ def test_a_recording_that_one_set_holds_out_trains_nothing_in_a_mixture(tmp_path
     assert f"clip a0 is of film, which {tmp_path / 'b'} holds out" in caplog.text
 
 
+def test_files_of_one_name_in_two_sets_are_two_recordings(tmp_path, caplog):
+    for name in "ab":
+        train, val = ("000.mp4", "001.mp4") if name == "a" else ("001.mp4", "000.mp4")
+        clips = [(f"{name}0", train, "train"), (f"{name}1", val, "val")]
+        drawn = [(clip(key, 12, split=split), source) for key, source, split in clips]
+        write_shards(
+            [dataclasses.replace(c, meta=dataclasses.replace(c.meta, source=source)) for c, source in drawn],
+            tmp_path / name, 25.0, 32,
+        )  # fmt: skip
+    folders = [{"folder": tmp_path / name, "weight": 1} for name in "ab"]
+    data = SpeechData(folders, batch_size=2, window_frames=6)
+    batches = itertools.islice(iter(data.train_dataloader()), 20)
+    assert {key for batch in batches for key in batch.keys} == {"a0", "b0"}
+    assert "left out" not in caplog.text
+
+
 def test_data_sets_of_several_rates_cannot_be_mixed(tmp_path):
     write_shards([clip("a")], tmp_path / "a", 25.0, 32)
     text = (tmp_path / "a" / "index.json").read_text()

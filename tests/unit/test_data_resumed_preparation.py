@@ -128,4 +128,48 @@ def test_a_report_never_lies_beside_the_index_of_another_data_set(tmp_path):
         preparation(folder, out, min_seconds=5.0).run(0, illustrate)
     assert contents(out) == before
     preparation(folder, out, image_size=32).run(0, illustrate)
-    assert told == [(out / ".staging", True), (out, False)]
+    assert told == [(out / ".staging", True), (out / ".staging", True)]
+
+
+def test_a_report_that_cannot_be_drawn_costs_the_earlier_data_set_nothing(tmp_path):
+    folder, out = tmp_path / "clips", tmp_path / "out"
+    folder.mkdir()
+    write_video(folder / "a.mp4", [face()] * 20, 25.0)
+    prepared(folder, out)
+    before = contents(out)
+
+    def illustrate(*_):
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        preparation(folder, out, image_size=32).run(0, illustrate)
+    assert contents(out) == before
+
+
+def test_a_staged_file_that_vanishes_is_missed_by_both_ways_to_finish(tmp_path, monkeypatch):
+    folder, out = tmp_path / "clips", tmp_path / "out"
+    folder.mkdir()
+    for name in "ab":
+        write_video(folder / f"{name}.mp4", [face()] * 20, 25.0)
+    stage_all = preprocess.prepare_all
+
+    def lose_one(tasks, workers):
+        stage_all(tasks, workers)
+        tasks[0].staged.unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preprocess, "prepare_all", lose_one)
+        with pytest.raises(UnfinishedError, match=r"1 of 2 clips are not prepared .*a\.mp4"):
+            prepared(folder, out)
+    assert prepared(folder, out)["kept"] == 2
+
+
+def test_what_a_killed_run_left_half_written_goes_with_the_next_whole_one(tmp_path):
+    folder, out = tmp_path / "clips", tmp_path / "out"
+    folder.mkdir()
+    out.mkdir()
+    write_video(folder / "a.mp4", [face()] * 20, 25.0)
+    for name in (".shard-000000.tar", ".index.json", ".report.html"):
+        (out / f"{name}.host.1.partial").touch()
+    prepared(folder, out)
+    assert sorted(path.name for path in out.iterdir()) == ["index.json", "report.json", "shard-000000.tar"]
