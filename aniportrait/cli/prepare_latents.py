@@ -20,14 +20,18 @@ def prepare_latents(config: DictConfig) -> None:
     folder = one_folder(config.data.folder, "step=latents")
     index = ShardIndex.load(folder)
     device = config.encoding.device
-    autoencoder = instantiate(config.autoencoder).to(device).eval()
+    if str(config.encoding.precision) not in ("32", "bf16"):
+        raise ValueError(f"encoding.precision ({config.encoding.precision}) must be 32 or bf16")
+    half = str(config.encoding.precision) == "bf16"
+    autoencoder = instantiate(config.autoencoder).to(device, memory_format=torch.channels_last).eval()
     image_encoder = instantiate(config.image_encoder).to(device).eval()
     names = encoder_name(autoencoder), encoder_name(image_encoder)
 
     @torch.inference_mode()
     def encode(pictures: Tensor) -> tuple[Tensor, Tensor]:
-        pictures = pictures.to(device)
-        return autoencoder.encode(pictures), image_encoder(pictures)[:, 0]
+        pictures = pictures.to(device, memory_format=torch.channels_last)
+        with torch.autocast(pictures.device.type, torch.bfloat16, enabled=half):
+            return autoencoder.encode(pictures), image_encoder(pictures)[:, 0]
 
     origin = LatentsOrigin(*names, config.image_size, index.digest)
     written = write_latents(

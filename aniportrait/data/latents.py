@@ -190,13 +190,19 @@ def write_latents(
     samples: dict[str, dict[str, Any]] = {}
     shapes: dict[str, Any] = {}
     bad = 0
-    for shard, entries in tqdm(shards.items(), desc="encoding", unit="shard"):
-        part = _part(target, shard, origin) or _write_part(target, shard, entries, encode, origin, batch_size)
+    bar = tqdm(total=sum(entry.frames for entry in index.samples), desc="encoding", unit=" frames")
+    for shard, entries in shards.items():
+        part = _part(target, shard, origin)
+        if part is None:
+            part = _write_part(target, shard, entries, encode, origin, batch_size, bar)
+        else:
+            bar.update(sum(entry.frames for entry in entries))
         samples |= part["samples"]
         shapes = shapes or part["shapes"]
         bad += len(entries) - len(part["samples"])
         if bad > max_bad:
             raise ShardError(f"more than max_bad ({max_bad}) clips of {folder} cannot be read")
+    bar.close()
     for stale in set(target.glob("*.tar")) - {target / shard for shard in shards}:
         stale.unlink()
     content = {"format": FORMAT, "origin": asdict(origin), "shapes": shapes, "samples": samples}
@@ -220,6 +226,7 @@ def _write_part(
     encode: Encode,
     origin: LatentsOrigin,
     batch_size: int,
+    bar: tqdm,
 ) -> dict[str, Any]:
     part: dict[str, Any] = {"origin": asdict(origin), "shapes": {}, "samples": {}}
     record = target / f"{shard}.part.json"
@@ -232,6 +239,8 @@ def _write_part(
                 except ShardError as error:
                     log.warning("clip %s gets no latents: %s", entry.key, error)
                     continue
+                finally:
+                    bar.update(entry.frames)
                 part["shapes"] = {name: array.shape[1:] for name, array in arrays.items()}
                 part["samples"][entry.key] = {"shard": shard, **_append(writer, entry.key, arrays)}
             writer.close()

@@ -25,6 +25,7 @@ class PortraitData(ShardData):
         cache_bytes: how much video and landmarks each process keeps in memory.
         keep_decoded: keep pictures decoded and resized, landmarks drawn, rather than compressed video.
         flip_chance, smallest_crop, colour_change: of training items, frames and portrait alike; see Augmentation.
+        train_share: part of each clip, from its beginning, that training items come from.
         latents: use latents that lie beside the shards, if `encoders` says what they must come from.
 
     `encoders`, which gives autoencoder and image encoder as LatentsOrigin names them, is for whoever builds the
@@ -50,6 +51,7 @@ class PortraitData(ShardData):
         flip_chance: float = 0.0,
         smallest_crop: float = 1.0,
         colour_change: float = 0.0,
+        train_share: float = 1.0,
         latents: bool = True,
     ):
         super().__init__(folder, batch_size, num_workers, seed, build, max_bad)
@@ -58,6 +60,9 @@ class PortraitData(ShardData):
                 f"frames ({frames}) and every stride ({list(strides)}) must be at least 1, min_reference_gap "
                 f"({min_reference_gap}) not negative, image_size ({image_size}) at least 8"
             )
+        if not 0 < train_share <= 1:
+            raise ValueError(f"train_share ({train_share}) must be above 0 and at most 1")
+        self.train_share = train_share
         self.image_size, self.frames, self.strides = image_size, frames, tuple(int(step) for step in strides)
         self.min_reference_gap, self.cache_bytes = min_reference_gap, cache_bytes
         self.keep_decoded, self.latents = keep_decoded, latents
@@ -78,6 +83,7 @@ class PortraitData(ShardData):
             self.keep_decoded,
             self.augmentation,
             self._latents(),
+            self.train_share,
         )
 
     def _latents(self) -> dict[Location, Latents] | None:
@@ -89,7 +95,7 @@ class PortraitData(ShardData):
         )
 
     def _suits(self, entry: ShardEntry) -> bool:
-        return entry.frames >= self.frames
+        return int(entry.frames * (self.train_share if entry.split == "train" else 1.0)) >= self.frames
 
     def _unsuited(self) -> str:
         return f"are shorter than {self.frames} frames and are left out"

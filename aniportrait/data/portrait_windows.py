@@ -58,6 +58,7 @@ class PortraitWindows:
         augmentation: of random items.
         latents: folder of a data set -> latents that take the place of the pictures of random items, and come with
             those of fixed ones.
+        share: part of the clip, from its beginning, that random items come from.
     """
 
     def __init__(
@@ -70,17 +71,20 @@ class PortraitWindows:
         keep_decoded: bool = False,
         augmentation: Augmentation | None = None,
         latents: Mapping[Location, Latents] | None = None,
+        share: float = 1.0,
     ):
         self.image_size, self.frames = image_size, frames
         self.strides, self.min_reference_gap = tuple(strides), min_reference_gap
         self.keep_decoded, self.augmentation, self.latents = keep_decoded, augmentation, latents
+        self.share = share
         self._cache = ClipCache(cache_bytes)
 
     def random(self, entry: ShardEntry, generator: np.random.Generator) -> PortraitItem:
-        """A window and a portrait from anywhere in the clip."""
+        """A window and a portrait from anywhere in the clip's share."""
         clip = self._cache.clip(entry, self._read)
-        frames = random_window(clip["valid"], self.frames, self.strides, generator)
-        reference = random_reference(clip["valid"], frames, self.min_reference_gap, generator)
+        valid = clip["valid"][: int(entry.frames * self.share)]
+        frames = random_window(valid, self.frames, self.strides, generator)
+        reference = random_reference(valid, frames, self.min_reference_gap, generator)
         wanted = [*frames.tolist(), reference]
         if self.latents is None and self.augmentation is not None:
             return self._changed(entry, clip, wanted, self.augmentation, generator)
