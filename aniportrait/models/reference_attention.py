@@ -3,10 +3,11 @@
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from einops import rearrange, repeat
 from torch import Tensor
+
+from aniportrait.models.narrow_heads import attend
 
 
 class KeyValue(NamedTuple):
@@ -57,12 +58,14 @@ class ReferenceAttention(AttnProcessor2_0):
         """
         if recorded is not None:
             recorded.setdefault(self.name, hidden_states)
-        if reference_features is None:
-            return super().__call__(attn, hidden_states, None, attention_mask, temb)
-        portrait = reference_features[self.name]
-        if not isinstance(portrait, KeyValue):
-            portrait = project_tokens(attn, portrait)
-        return _attend_with_portrait(attn, hidden_states, portrait, reference_keep)
+        seen, mask = project_tokens(attn, hidden_states), None
+        if reference_features is not None:
+            portrait = reference_features[self.name]
+            if not isinstance(portrait, KeyValue):
+                portrait = project_tokens(attn, portrait)
+            seen, mask = _with_portrait(seen, portrait, reference_keep)
+        attended = attend(_heads(attn.to_q(hidden_states), attn.heads), seen.key, seen.value, mask)
+        return attn.to_out[1](attn.to_out[0](rearrange(attended, "n k l d -> n l (k d)")))
 
 
 def project_tokens(attn: Any, tokens: Tensor) -> KeyValue:
@@ -74,23 +77,18 @@ def _heads(tokens: Tensor, heads: int) -> Tensor:
     return rearrange(tokens, "n l (k d) -> n k l d", k=heads)
 
 
-def _attend_with_portrait(
-    attn: Any, hidden_states: Tensor, portrait: KeyValue, keep: Tensor | None
-) -> Tensor:
-    """Tokens (b * f, l, c) attend to themselves and to their clip's portrait -> (b * f, l, c)."""
-    own = project_tokens(attn, hidden_states)
-    frames = hidden_states.shape[0] // portrait.key.shape[0]
+def _with_portrait(own: KeyValue, portrait: KeyValue, keep: Tensor | None) -> tuple[KeyValue, Tensor | None]:
+    """Keys and values of frames (b * f, ...) and of their clips' portraits (b, ...), and which of them may be seen."""
+    frames = own.key.shape[0] // portrait.key.shape[0]
     # Projected once per portrait, then viewed once per frame: the only copies are the concatenations.
-    key, value = (
-        torch.cat([of_frame, repeat(shared, "b k l d -> (b f) k l d", f=frames)], dim=2)
-        for of_frame, shared in zip(own, portrait, strict=True)
+    both = KeyValue(
+        *(
+            torch.cat([of_frame, repeat(shared, "b k l d -> (b f) k l d", f=frames)], dim=2)
+            for of_frame, shared in zip(own, portrait, strict=True)
+        )
     )
-    mask = None
-    if keep is not None:
-        kept = keep.new_ones(keep.shape[0], key.shape[2])
-        kept[:, own.key.shape[2] :] = keep[:, None]
-        mask = repeat(kept, "b t -> (b f) 1 1 t", f=frames)
-    attended = F.scaled_dot_product_attention(
-        _heads(attn.to_q(hidden_states), attn.heads), key, value, attn_mask=mask
-    )
-    return attn.to_out[1](attn.to_out[0](rearrange(attended, "n k l d -> n l (k d)")))
+    if keep is None:
+        return both, None
+    kept = keep.new_ones(keep.shape[0], both.key.shape[2])
+    kept[:, own.key.shape[2] :] = keep[:, None]
+    return both, repeat(kept, "b t -> (b f) 1 1 t", f=frames)

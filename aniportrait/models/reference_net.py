@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
@@ -52,8 +53,8 @@ def spatial_unet(
 class ReferenceNet(nn.Module):
     """The portrait's UNet, without an output head; see `spatial_unet` for the sizes.
 
-    What comes after the last recorded norm can get no gradient and is frozen at construction, as are the unread
-    weights of cross-attention (see `install_portrait_attention`).
+    What comes after the last recorded norm is read by nobody: it is not computed, and frozen at construction, as it can
+    get no gradient. So are the unread weights of cross-attention (see `install_portrait_attention`).
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class ReferenceNet(nn.Module):
         )
         self.unet.conv_norm_out = None
         self.unet.conv_out = nn.Identity()
+        self.unet.up_blocks[-1].attentions[-1].transformer_blocks[0].__class__ = _LastBlock  # its keys stay
         self.freeze_dead_parameters()
 
     def forward(self, latents: Tensor, image_embeds: Tensor) -> dict[str, Tensor]:
@@ -104,3 +106,22 @@ class ReferenceNet(nn.Module):
     def enable_gradient_checkpointing(self) -> None:
         """Recompute the activations of every layer in the backward pass instead of keeping them."""
         checkpoint_layers(self.unet)
+
+
+class _LastBlock(BasicTransformerBlock):
+    """The last transformer block: when something records, its first norm and nothing after it."""
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        *args: Any,
+        cross_attention_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        recorded = (cross_attention_kwargs or {}).get("recorded")
+        if recorded is None:
+            return super().forward(
+                hidden_states, *args, cross_attention_kwargs=cross_attention_kwargs, **kwargs
+            )
+        recorded.setdefault(self.attn1.processor.name, self.norm1(hidden_states))
+        return hidden_states

@@ -101,6 +101,17 @@ def test_exactly_the_tensors_without_gradient_are_frozen():
     assert all(name.endswith(unread) for name in frozen - set(of_the_last))
 
 
+def test_nothing_after_the_last_recorded_norm_is_computed():
+    net = ReferenceNet(**SIZES)
+    last = net.unet.up_blocks[-1].attentions[-1].transformer_blocks[0]
+    called = []
+    for name in ("attn1", "attn2", "norm3", "ff"):
+        last.get_submodule(name).register_forward_hook(lambda *_, name=name: called.append(name))
+    features = net(torch.randn(2, 12, 8, 8), inputs()["image_embeds"])
+    assert len(features) == len(spatial_blocks(net.unet))
+    assert called == []
+
+
 def test_the_keys_are_those_of_a_stock_unet():
     config = dict(denoiser().unet.config)
     stock = UNet2DConditionModel.from_config(config).state_dict()
