@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 
-from aniportrait.cli.study import is_one_of_several
+from aniportrait.cli.alone import is_job
 
 
 def one_sentence_errors(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -27,7 +27,7 @@ def one_sentence_errors(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
             if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(said, ValueError | OSError):
                 raise
             sys.stderr.write(f"error: {sentence_of(said)}\n")
-            if is_one_of_several():
+            if is_job():
                 raise said from None
             sys.exit(2)
 

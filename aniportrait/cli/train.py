@@ -3,8 +3,6 @@
 import json
 import logging
 import os
-import signal
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -32,13 +30,6 @@ from aniportrait.cli.networks import (
     states_of,
 )
 from aniportrait.cli.requirements import check_requirements
-from aniportrait.cli.study import (
-    command_of_this_run_alone,
-    figure_to_compare,
-    finished_wandb_run,
-    is_one_of_several,
-    sweep_is_this_process,
-)
 from aniportrait.data.datamodule import ShardData
 from aniportrait.data.portrait_data import PortraitData
 from aniportrait.models.portrait_networks import PortraitNetworks
@@ -65,7 +56,6 @@ EXPECTED_WARNINGS = (
 )
 
 
-@finished_wandb_run()
 def train(config: DictConfig) -> float | None:
     """Train, validate, and leave config, CSV log, checkpoints, weights and metrics.json in the run's folder.
 
@@ -101,15 +91,11 @@ def train(config: DictConfig) -> float | None:
         config.trainer, logger=_loggers(config, run), callbacks=_callbacks(config, cards)
     )
     log.info("%s: %s trainable parameters, writing to %s", config.name, f"{_trainable(module):,}", run)
-    if is_one_of_several():
-        command_of_this_run_alone()
     started = time.perf_counter()
     try:
         trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     except StoppedBySignal as stopped:
         log.warning("%s", stopped)
-        if sweep_is_this_process():  # which was asked to end, not to begin the next run
-            sys.exit(128 + signal.SIGTERM)
         return None
     seconds = time.perf_counter() - started
     if getattr(trainer, "fast_dev_run", False):
@@ -124,7 +110,7 @@ def train(config: DictConfig) -> float | None:
         (run / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
         log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
         log.info("weights: %s", run / "weights")
-    return figure_to_compare(config.monitor, dict(figures))
+    return figures.get(config.monitor)
 
 
 def build_module(config: DictConfig, weights: Weights | None) -> Any:
