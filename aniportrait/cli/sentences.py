@@ -8,11 +8,14 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 
+from aniportrait.cli.alone import is_job
+
 
 def one_sentence_errors(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Wrap an entry: ValueError and OSError (raised on purpose, with a sentence) go to stderr, exit code 2.
 
-    HYDRA_FULL_ERROR=1 shows the traceback instead. Anything else is a bug of ours and keeps its traceback.
+    HYDRA_FULL_ERROR=1 shows the traceback instead. Anything else is a bug of ours and keeps its traceback. One job of
+    several (-m) raises its error for the sweep to record, which goes on with the others.
     """
 
     @functools.wraps(run)
@@ -24,6 +27,8 @@ def one_sentence_errors(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
             if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(said, ValueError | OSError):
                 raise
             sys.stderr.write(f"error: {sentence_of(said)}\n")
+            if is_job():
+                raise said from None
             sys.exit(2)
 
     return wrapped

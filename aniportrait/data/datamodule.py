@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
+from filelock import FileLock
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
@@ -108,8 +109,11 @@ class ShardData(LightningDataModule):
                     f"{folder} holds no {INDEX}: data.folder must point to shards; write them with: "
                     f"python prepare.py source=folder source.path=DIR out={folder}"
                 )
-            log.info("writing the data set into %s", folder)
-            self.build.write(Path(folder))
+            Path(folder).parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{folder}.lock"):  # of several trainings that begin together, one writes it
+                if not (Path(folder) / INDEX).is_file():
+                    log.info("writing the data set into %s", folder)
+                    self.build.write(Path(folder))
 
     def setup(self, stage: str | None = None) -> None:
         if not self._entries:

@@ -15,7 +15,7 @@ from aniportrait.data.sample_codec import decode_arrays
 from aniportrait.data.schema import ARRAYS, VIDEO, PortraitBatch
 from aniportrait.data.shards import ShardEntry, read_member
 from aniportrait.data.transforms import (
-    face_box,
+    box_around,
     fixed_reference,
     middle_window,
     random_reference,
@@ -25,18 +25,20 @@ from aniportrait.data.transforms import (
 )
 from aniportrait.data.transport import Location
 from aniportrait.face.draw import draw_pose_images
+from aniportrait.face.topology import LIPS
 
 
 class PortraitItem(NamedTuple):
     """One window of PortraitBatch, without the batch axis; the last of f + 1 pictures is the portrait.
 
-    Shapes: pictures, drawn (f + 1, h, w, 3) uint8; face_box (f, 4); latents (f + 1, c, h/8, w/8) and image_embeds
+    Shapes: pictures, drawn (f + 1, h, w, 3) uint8; face_box, mouth_box (f, 4); latents (f + 1, c, h/8, w/8) and image_embeds
     (1, d) float16, or None; `counted` is False where it only fills a batch up.
     """
 
     pictures: np.ndarray
     drawn: np.ndarray
     face_box: np.ndarray
+    mouth_box: np.ndarray
     latents: np.ndarray | None
     image_embeds: np.ndarray | None
     key: str
@@ -112,6 +114,7 @@ class PortraitWindows:
             reference_image=pictures[:, -1],
             reference_pose_image=drawn[:, -1],
             face_box=torch.from_numpy(np.stack([item.face_box for item in items])),
+            mouth_box=torch.from_numpy(np.stack([item.mouth_box for item in items])),
             keys=[item.key for item in items],
             counted=torch.tensor([item.counted for item in items]),
             latents=None if latents is None else latents[:, :-1],
@@ -128,7 +131,7 @@ class PortraitWindows:
             pictures = resized(self._stored(entry, clip, wanted), size)
         drawn = clip["drawn"][wanted] if self.keep_decoded else draw_pose_images(landmarks, size)
         latents, embeds = self._latents(entry, wanted)
-        return PortraitItem(pictures, drawn, face_box(landmarks[:-1]), latents, embeds, entry.key)
+        return PortraitItem(pictures, drawn, *_boxes(landmarks), latents, embeds, entry.key)
 
     def _changed(
         self,
@@ -148,7 +151,7 @@ class PortraitWindows:
             drawn = clip["drawn"][wanted]
         else:
             drawn = draw_pose_images(landmarks, self.image_size)
-        return PortraitItem(pictures, drawn, face_box(landmarks[:-1]), None, None, entry.key)
+        return PortraitItem(pictures, drawn, *_boxes(landmarks), None, None, entry.key)
 
     def _stored(self, entry: ShardEntry, clip: dict[str, Any], wanted: list[int]) -> np.ndarray:
         """The pictures as the clip holds them."""
@@ -170,6 +173,11 @@ class PortraitWindows:
             return clip | {VIDEO: _video(entry)}
         pictures = decode_frames(_video(entry), range(entry.frames))
         return clip | {"pictures": resized(pictures, self.image_size)}
+
+
+def _boxes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Those of face and mouth in all frames but the last, the portrait."""
+    return box_around(landmarks[:-1]), box_around(landmarks[:-1, LIPS])
 
 
 def _video(entry: ShardEntry) -> bytes:

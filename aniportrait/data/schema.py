@@ -98,10 +98,10 @@ class PortraitBatch(NamedTuple):
     device.
 
     Shapes: frames (b, f, 3, h, w); pose_image as frames; reference_image (b, 3, h, w); reference_pose_image as
-    reference_image; face_box (b, f, 4) x0, y0, x1, y1 in [0, 1] around the 478 landmarks; keys: clip keys; counted
-    (b,) bool, False for items that only fill a batch up. Where they were precomputed, float16: latents
-    (b, f, c, h/8, w/8), reference_latents (b, c, h/8, w/8), image_embeds (b, 1, d); the frames and portraits of
-    training batches then have no pixels (h = w = 0).
+    reference_image; face_box (b, f, 4) x0, y0, x1, y1 in [0, 1] around the 478 landmarks, mouth_box around the lips;
+    keys: clip keys; counted (b,) bool, False for items that only fill a batch up. Where they were precomputed,
+    float16: latents (b, f, c, h/8, w/8), reference_latents (b, c, h/8, w/8), image_embeds (b, 1, d); the frames and
+    portraits of training batches then have no pixels (h = w = 0).
     """
 
     frames: Tensor
@@ -109,6 +109,7 @@ class PortraitBatch(NamedTuple):
     reference_image: Tensor
     reference_pose_image: Tensor
     face_box: Tensor
+    mouth_box: Tensor
     keys: list[str]
     counted: Tensor
     latents: Tensor | None = None

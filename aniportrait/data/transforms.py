@@ -93,7 +93,7 @@ def audio_window(audio: np.ndarray, start: int, count: int, fps: float) -> np.nd
     return np.pad(part, (0, length - len(part)))
 
 
-def face_box(landmarks: np.ndarray) -> np.ndarray:
+def box_around(landmarks: np.ndarray) -> np.ndarray:
     """(f, n, 2 or 3) normalised landmarks -> (f, 4) float32 x0, y0, x1, y1 in [0, 1] around them."""
     points = np.clip(landmarks[..., :2], 0, 1).astype(np.float32)
     return np.concatenate((points.min(axis=1), points.max(axis=1)), axis=1)

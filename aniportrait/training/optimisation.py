@@ -17,3 +17,12 @@ def optimisers(
         "optimizer": built,
         "lr_scheduler": {"scheduler": lr_schedule(optimizer=built), "interval": "step"},
     }
+
+
+def freeze(networks: nn.Module, beginning: str) -> None:
+    """Train none of the weights whose names begin so; ValueError if there are none."""
+    chosen = [weight for name, weight in networks.named_parameters() if name.startswith(beginning)]
+    if not chosen:
+        raise ValueError(f"frozen ({beginning}) must be the beginning of a weight's name")
+    for weight in chosen:
+        weight.requires_grad_(False)

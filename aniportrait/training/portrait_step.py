@@ -29,31 +29,53 @@ def frame_latents(networks: PortraitNetworks, batch: PortraitBatch) -> Tensor:
     return (networks.encode(batch.frames) if batch.latents is None else batch.latents).float()
 
 
-def drop_conditions(
-    conditions: Conditions, probability: float, generators: Sequence[Generator]
-) -> tuple[Conditions, Tensor]:
-    """Draw per sample, each from its own generator, whether the portrait is hidden (for classifier-free guidance).
+@dataclass(frozen=True)
+class ConditionDropout:
+    """Shares of samples whose portrait is hidden, wholly or in one of its two forms.
 
-    Returns the conditions with the image embedding of hidden portraits zeroed, and `keep` (b,) bool for the reference
-    features. Nothing is skipped, so every parameter takes part in every step.
+    One draw decides, so that no sample is in two shares, as in https://arxiv.org/abs/2211.09800. Landmarks are never
+    hidden: sampling has no use for a denoiser without them.
+    """
+
+    portrait: float = 0.0
+    image_embeds: float = 0.0
+    reference_features: float = 0.0
+
+    def __post_init__(self) -> None:
+        shares = (self.portrait, self.image_embeds, self.reference_features)
+        if min(shares) < 0 or sum(shares) > 1:
+            raise ValueError(f"dropped shares {shares} must not be negative nor add up to more than 1")
+
+
+def drop_conditions(
+    conditions: Conditions, dropout: ConditionDropout, generators: Sequence[Generator]
+) -> tuple[Conditions, Tensor]:
+    """Draw per sample, each from its own generator, what of the portrait is hidden (for classifier-free guidance).
+
+    Returns the conditions with hidden image embeddings zeroed, and `keep` (b,) bool for the reference features.
+    Nothing is skipped, so every parameter takes part in every step.
     """
     embeds = conditions.image_embeds
     drawn = [torch.rand(1, generator=generator, device=generator.device) for generator in generators]
-    keep = torch.cat(drawn).to(embeds.device) >= probability
-    return conditions._replace(image_embeds=embeds * keep[:, None, None].to(embeds.dtype)), keep
+    draw = torch.cat(drawn).to(embeds.device)
+    told = draw >= dropout.portrait + dropout.image_embeds
+    alone = told & (draw < dropout.portrait + dropout.image_embeds + dropout.reference_features)
+    keep = (draw >= dropout.portrait) & ~alone
+    return conditions._replace(image_embeds=embeds * told[:, None, None].to(embeds.dtype)), keep
 
 
 @dataclass(frozen=True)
 class ObjectiveSettings:
     """Numbers of the objective; see Stage1."""
 
-    condition_dropout: float
+    dropout: ConditionDropout
     noise_offset: float
     snr_gamma: float
     face_weight: float
+    mouth_weight: float
 
     def without_dropout(self) -> "ObjectiveSettings":
-        return replace(self, condition_dropout=0.0)
+        return replace(self, dropout=ConditionDropout())
 
 
 def portrait_loss(
@@ -65,7 +87,7 @@ def portrait_loss(
     generators: list[Generator],
 ) -> tuple[Tensor, DiffusionTerms]:
     """The diffusion loss of a batch under its conditions, some portraits hidden; a generator for each sample."""
-    conditions, keep = drop_conditions(conditions, settings.condition_dropout, generators)
+    conditions, keep = drop_conditions(conditions, settings.dropout, generators)
 
     def denoiser(noisy_latents: Tensor, timesteps: Tensor) -> Tensor:
         return networks.denoising_unet(
@@ -74,7 +96,7 @@ def portrait_loss(
             conditions.image_embeds,
             conditions.pose_features,
             conditions.reference_features,
-            keep if settings.condition_dropout else None,
+            keep if settings.dropout != ConditionDropout() else None,
         )
 
     latents = networks.latent_space.encode(frame_latents(networks, batch), conditions.reference_latents)
@@ -85,12 +107,33 @@ def portrait_loss(
         generator=generators,
         noise_offset=settings.noise_offset,
         snr_gamma=settings.snr_gamma,
-        weight=face_weights(batch.face_box, latents.shape[-2], latents.shape[-1], settings.face_weight),
+        weight=pixel_weights(batch, latents.shape[-2], latents.shape[-1], settings),
     )
 
 
-def face_weights(face_box: Tensor, height: int, width: int, weight: float) -> Tensor | None:
-    """(b, f, 4) boxes in [0, 1] -> (b, f, 1, h, w): `weight` inside the box, 1 elsewhere; None for a weight of 1."""
-    if weight == 1.0:
-        return None
-    return 1.0 + (weight - 1.0) * inside(face_box, height, width)[:, :, None].float()
+def pixel_weights(
+    batch: PortraitBatch, height: int, width: int, settings: ObjectiveSettings
+) -> Tensor | None:
+    """(b, f, 1, h, w): face_weight in the face's box, mouth_weight times that in the mouth's, 1 elsewhere.
+
+    Of a latent pixel that the mouth's box covers in part, the part counts: a mouth may be smaller than one. None where
+    all weigh the same.
+    """
+    weight = None
+    if settings.face_weight != 1.0:
+        weight = 1.0 + (settings.face_weight - 1.0) * inside(batch.face_box, height, width).float()
+    if settings.mouth_weight != 1.0:
+        of_mouth = 1.0 + (settings.mouth_weight - 1.0) * covered(batch.mouth_box, height, width)
+        weight = of_mouth if weight is None else weight * of_mouth
+    return None if weight is None else weight[:, :, None]
+
+
+def covered(box: Tensor, height: int, width: int) -> Tensor:
+    """(..., 4) x0, y0, x1, y1 in [0, 1] -> (..., h, w) in [0, 1]: the part of each pixel that lies in the box."""
+    x0, y0, x1, y1 = box[..., None].unbind(dim=-2)
+
+    def along(begin: Tensor, end: Tensor, count: int) -> Tensor:
+        edge = torch.arange(count, device=box.device)
+        return ((end * count).minimum(edge + 1) - (begin * count).maximum(edge)).clamp_min(0)
+
+    return along(y0, y1, height)[..., :, None] * along(x0, x1, width)[..., None, :]

@@ -1,6 +1,6 @@
 """Step one of Lmk2Video: ReferenceNet, PoseGuider and the denoising UNet learn single frames."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,9 @@ from aniportrait.data.schema import PortraitBatch
 from aniportrait.models.portrait_networks import Conditions, PortraitNetworks
 from aniportrait.training.generators import step_generators, validation_generators
 from aniportrait.training.log_mean import log_mean
-from aniportrait.training.optimisation import optimisers
+from aniportrait.training.optimisation import freeze, optimisers
 from aniportrait.training.portrait_step import (
+    ConditionDropout,
     ObjectiveSettings,
     batch_conditions,
     portrait_loss,
@@ -29,8 +30,10 @@ class Stage1(LightningModule):
         optimizer: parameters -> optimizer.
         lr_schedule: optimizer -> schedule, stepped once per step.
         condition_dropout: share of samples whose portrait is hidden, for classifier-free guidance.
+        image_embeds_dropout, reference_dropout: shares from which one of its two forms is hidden.
         noise_offset, snr_gamma: see `diffusion_loss`.
-        face_weight: of errors inside the landmarks' box, against 1 elsewhere.
+        face_weight, mouth_weight: of errors in the boxes of face and mouth; see `pixel_weights`.
+        frozen: beginnings of names of weights that are not trained.
         seed: of noise, timesteps and dropout, together with step and position in the global batch.
     """
 
@@ -48,11 +51,18 @@ class Stage1(LightningModule):
         snr_gamma: float = 5.0,
         face_weight: float = 1.0,
         seed: int = 42,
+        image_embeds_dropout: float = 0.0,
+        reference_dropout: float = 0.0,
+        mouth_weight: float = 1.0,
+        frozen: Sequence[str] = (),
     ):
         super().__init__()
         self.networks = networks
         self.scheduler = scheduler
-        self.settings = ObjectiveSettings(condition_dropout, noise_offset, snr_gamma, face_weight)
+        dropout = ConditionDropout(condition_dropout, image_embeds_dropout, reference_dropout)
+        self.settings = ObjectiveSettings(dropout, noise_offset, snr_gamma, face_weight, mouth_weight)
+        for beginning in frozen:
+            freeze(networks, beginning)
         self.seed = seed
         self._optimizer = optimizer
         self._lr_schedule = lr_schedule

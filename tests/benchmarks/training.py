@@ -118,6 +118,7 @@ def example(module: Stage1, stage: str, cached: bool) -> PortraitBatch:
         reference_image=pixels[2][:, 0],
         reference_pose_image=pixels[3][:, 0],
         face_box=torch.tensor([0.2, 0.2, 0.8, 0.8]).expand(b, f, 4),
+        mouth_box=torch.tensor([0.4, 0.6, 0.6, 0.7]).expand(b, f, 4),
         keys=[str(k) for k in range(b)],
         counted=torch.ones(b, dtype=torch.bool),
     )
