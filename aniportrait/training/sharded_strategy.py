@@ -42,6 +42,12 @@ class Sharded(ModelParallelStrategy):
                 "use trainer=ddp"
             )
         super().setup(trainer)
+        for optimizer in self.optimizers:
+            if not type(optimizer).__module__.startswith("torch.optim"):
+                raise ValueError(
+                    f"optimizer ({type(optimizer).__name__}) must be one of torch.optim with trainer=sharded, whose "
+                    "state lies in parts already"
+                )
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         assert self.lightning_module is not None
