@@ -59,8 +59,8 @@ class SampleFrames(Callback):
         if self._batch is None:
             return
         batch, error = self._batch, 0.0
-        with gathered(pl_module):
-            frames = self._sampled(pl_module, batch) if batch.keys else None
+        with gathered(pl_module), trainer.precision_plugin.forward_context():
+            frames = self._sampled(pl_module, batch).float() if batch.keys else None
         if frames is not None:  # a rank may have had no clip left: its figure weighs nothing
             metric = FaceRegionL1(sync_on_compute=False)  # log_mean goes over the ranks
             metric.update(frames.cpu(), batch.frames.cpu(), batch.face_box.cpu())
