@@ -40,11 +40,15 @@ def shard(networks: PortraitNetworks, mesh: DeviceMesh, half: bool) -> None:
         if isinstance(network, FSDPModule):
             continue
         network.to(memory_format=torch.contiguous_format)  # FSDP2 cuts no other
-        moving = [module for module in network.modules() if isinstance(module, MotionModule)]
-        inside = {part for module in moving for part in module.modules() if part is not module}
-        layers = [part for part in network.modules() if isinstance(part, LAYERS) and part not in inside]
-        for module in (*layers, network):
+        for module in (*layers_of(network), network):
             fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=policy)
+
+
+def layers_of(network: nn.Module) -> list[nn.Module]:
+    """The LAYERS of a network, less those within others."""
+    moving = [module for module in network.modules() if isinstance(module, MotionModule)]
+    inside = {part for module in moving for part in module.modules() if part is not module}
+    return [part for part in network.modules() if isinstance(part, LAYERS) and part not in inside]
 
 
 @contextmanager
