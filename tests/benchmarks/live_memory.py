@@ -94,7 +94,7 @@ def step_memory(module: Stage1, batch: PortraitBatch) -> tuple[int, int]:
     ]
     generators = [torch.Generator().manual_seed(k) for k in range(len(batch.keys))]
     with live, norms_in_float32():
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):  # as Lightning
             loss, _ = portrait_loss(
                 module.networks,
                 module.scheduler,

@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 from hydra.utils import instantiate
 from live_memory import example, step_memory, without_storage
-from omegaconf import DictConfig
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -32,13 +31,14 @@ GIB = 2**30
 RESERVE = 2.0  # GiB
 CHECKPOINTED = "gradient_checkpointing=true"
 PRESETS = (
-    (24, "stage1_reference", "trainer=sharded", CHECKPOINTED, "batch_size=1"),
+    (24, "stage1_reference", "trainer=sharded"),
+    (24, "stage1_reference", "trainer=sharded", CHECKPOINTED, "batch_size=12"),
     (24, "stage2_motion", "trainer=sharded"),
-    (40, "stage1_reference", "trainer=sharded", "batch_size=2"),
-    (40, "stage1_reference", "trainer=ddp", CHECKPOINTED, "optimizer=adamw8bit", "batch_size=2"),
+    (40, "stage1_reference", "trainer=sharded", "batch_size=8"),
+    (40, "stage1_reference", "trainer=ddp", "optimizer=adamw8bit"),
     (40, "stage2_motion", "trainer=ddp"),
-    (80, "stage1_reference", "trainer=ddp"),
-    (80, "stage2_motion", "trainer=ddp"),
+    (80, "stage1_reference", "trainer=ddp", "batch_size=8"),
+    (80, "stage2_motion", "trainer=ddp", "batch_size=4"),
 )
 """GB of the card, experiment, what to add to `python train.py experiment=...`."""
 
@@ -97,6 +97,8 @@ def main() -> None:
 def estimate(experiment: str, *overrides: str, files: tuple[str, ...] = WITHOUT_FILES) -> Estimate:
     """What one card of a run holds."""
     with composed("train", f"experiment={experiment}", *overrides, *files) as config:
+        state_bytes = STATE_BYTES[config.optimizer._target_]
+        config.optimizer._target_ = next(iter(STATE_BYTES))  # the other may not be installed
         with torch.device("meta"):
             module = build_module(config, None)
         module.scheduler = instantiate(config.noise_schedule)
@@ -119,7 +121,7 @@ def estimate(experiment: str, *overrides: str, files: tuple[str, ...] = WITHOUT_
             weights=4 * (whole + sum(counted.values()) / devices) / GIB,
             gradients=4 * trained / devices / GIB,
             averages=4 * trained / devices / GIB if config.callbacks.ema else 0.0,
-            optimizer=_state_bytes(config) * trained / devices / GIB,
+            optimizer=state_bytes * trained / devices / GIB,
             activations=activations / GIB,
             gathered=gathered / GIB,
         )
@@ -138,10 +140,6 @@ def _gathered(network: nn.Module) -> int:
 
 def _count(module: nn.Module, trained: bool | int = False) -> int:
     return sum(weight.numel() for weight in module.parameters() if weight.requires_grad or not trained)
-
-
-def _state_bytes(config: DictConfig) -> float:
-    return STATE_BYTES[config.optimizer._target_]
 
 
 if __name__ == "__main__":
