@@ -36,6 +36,7 @@ from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.training.callbacks.ema import CURRENT
 from aniportrait.training.callbacks.model_card import ModelCard
 from aniportrait.training.callbacks.stop_on_signal import StoppedBySignal
+from aniportrait.training.sharding import whole
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ EXPECTED_WARNINGS = (
     ".*does not have many workers.*",
     ".*IterableDataset.*__len__.*",  # the training order is endless
     ".*exists and is not empty.*",  # the run's folder, by intention
+    ".*FSDP2-wrapped module.*returned a view.*",  # which nobody changes in place
 )
 
 
@@ -102,8 +104,8 @@ def train(config: DictConfig) -> float | None:
         return None
 
     figures = trainer.validate(module, datamodule, verbose=False)[0]
+    states = whole(states_of(module.networks, config))  # every rank has to say what is its
     if trainer.is_global_zero:
-        states = states_of(module.networks, config)
         for folder in [run / "weights"] + ([Path(config.export)] if config.export else []):
             save_weights(folder, states, cards)
         metrics = {**figures, "steps": trainer.global_step, "train_seconds": round(seconds, 1)}

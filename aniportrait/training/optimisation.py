@@ -1,7 +1,7 @@
 """The optimizer and learning-rate schedule of a LightningModule, over what is trainable only."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -13,6 +13,8 @@ def optimisers(
     """What `configure_optimizers` returns: `optimizer` on the parameters that take gradients, the schedule per step."""
     trainable = [weight for weight in networks.parameters() if weight.requires_grad]
     built = optimizer(trainable)
+    # Lightning clips no gradients that an optimizer unscales by itself. A fused one could, but then leaves it to others.
+    cast(Any, built)._step_supports_amp_scaling = False
     return {
         "optimizer": built,
         "lr_scheduler": {"scheduler": lr_schedule(optimizer=built), "interval": "step"},

@@ -19,6 +19,7 @@ from aniportrait.training.portrait_step import (
     batch_conditions,
     portrait_loss,
 )
+from aniportrait.training.sharding import gathered, shard
 
 
 class Stage1(LightningModule):
@@ -67,6 +68,12 @@ class Stage1(LightningModule):
         self._optimizer = optimizer
         self._lr_schedule = lr_schedule
 
+    def configure_model(self) -> None:
+        """Shard the networks, if the strategy is one that does."""
+        if self.device_mesh is not None:
+            half = self.trainer.precision == "bf16-mixed"
+            shard(self.networks, self.device_mesh["data_parallel"], half)
+
     def conditions(self, batch: PortraitBatch) -> Conditions:
         """The conditions of a batch; gradients reach ReferenceNet and PoseGuider."""
         return batch_conditions(self.networks, batch)
@@ -86,10 +93,11 @@ class Stage1(LightningModule):
         batch = batch.only_counted()
         generators = validation_generators(self, self.seed, batch.keys)
         loss = torch.zeros((), device=self.device)  # weighs nothing: a rank may have had no clip left
-        if batch.keys:
-            loss, _ = portrait_loss(
-                self.networks, self.scheduler, self.conditions(batch), batch, settings, generators
-            )
+        with gathered(self.networks):
+            if batch.keys:
+                loss, _ = portrait_loss(
+                    self.networks, self.scheduler, self.conditions(batch), batch, settings, generators
+                )
         log_mean(self, "val/loss", loss, len(batch.keys))
 
     def configure_optimizers(self) -> Any:

@@ -56,9 +56,8 @@ def test_two_ranks_are_one_process_with_the_doubled_batch_and_none_looks_for_unu
 ):
     """With dropout 1 every portrait of every batch is hidden: all weights still take part."""
     chosen = [*DESCENT, f"objective.condition_dropout={dropout}"]
-    ranks = in_a_process(
-        shards, tmp_path / "ranks", *chosen, "batch_size=1", "trainer.devices=2", "+trainer.strategy=ddp"
-    )
+    preset = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"]
+    ranks = in_a_process(shards, tmp_path / "ranks", *chosen, "batch_size=1", *preset)
     errors = ranks.communicate(timeout=300)[1]
     assert ranks.returncode == 0, errors
     whole = trained(shards, tmp_path / "whole", *chosen, "batch_size=2")

@@ -8,12 +8,14 @@ from entries import CONF, composed
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from hydra.utils import instantiate
+from lightning.pytorch.strategies import ModelParallelStrategy
 from omegaconf import OmegaConf
 
 from aniportrait.cli import schema
 from aniportrait.cli.train import build_module
 from aniportrait.models.checkpointing import _Checkpointed
 from aniportrait.training.callbacks.stop_on_signal import SIGNALS
+from aniportrait.training.sharded_strategy import Sharded
 
 EXPERIMENTS = ("audio2mesh", "audio2pose", "stage1_reference", "stage2_motion")
 PARTS = {
@@ -61,7 +63,8 @@ def test_stage_2_composes_the_papers_setting():
     with composed("train", "experiment=stage2_motion") as config:
         assert (config.image_size, config.datamodule.frames, config.batch_size) == (512, 16, 1)
         assert list(config.sizes.unet.block_out_channels) == [320, 640, 1280, 1280]
-        assert (config.trainer.strategy, config.trainer.precision) == ("ddp", "bf16-mixed")
+        assert config.trainer.strategy._target_.endswith("DDPStrategy")
+        assert config.trainer.precision == "bf16-mixed"
 
 
 def test_a_choice_of_the_model_can_be_overridden():
@@ -145,9 +148,18 @@ def test_several_machines_and_8_bit_optimizer_state_are_choices():
     settings = ("experiment=stage1_reference", "trainer=ddp_multinode", "optimizer=adamw8bit")
     with composed("train", *settings) as config:
         node = config.trainer
-        assert (node.num_nodes, node.devices, node.strategy, node.precision) == (2, 4, "ddp", "bf16-mixed")
+        assert (node.num_nodes, node.devices, node.precision) == (2, 4, "bf16-mixed")
+        assert node.strategy._target_.endswith("DDPStrategy")
         assert config.optimizer._target_ == "bitsandbytes.optim.AdamW8bit"
         assert config.optimizer.lr == config.learning_rate
+
+
+def test_a_sharded_run_has_the_devices_and_precision_of_ddp_and_a_strategy_of_its_own():
+    with composed("train", "experiment=stage1_reference", "trainer=sharded") as config:
+        assert (config.trainer.devices, config.trainer.precision) == (4, "bf16-mixed")
+        strategy = instantiate(config.trainer.strategy)
+        assert isinstance(strategy, Sharded)
+        assert isinstance(strategy, ModelParallelStrategy)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

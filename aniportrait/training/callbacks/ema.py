@@ -7,6 +7,8 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from aniportrait.training.sharding import part_of, whole
+
 CURRENT = "current_weights"
 """Key under which a checkpoint holds the trained weights themselves; its `state_dict` has their average."""
 
@@ -61,7 +63,7 @@ class EMA(Callback):
         state = checkpoint["state_dict"]
         if self._average and state:  # a rank that does not write may have been given nothing
             checkpoint[CURRENT] = {name: state[name] for name in self._average}
-            checkpoint["state_dict"] = {**state, **self._average}
+            checkpoint["state_dict"] = {**state, **whole(self._average)}
 
     @torch.no_grad()
     def on_load_checkpoint(
@@ -73,8 +75,8 @@ class EMA(Callback):
                 f"the checkpoint holds no {CURRENT}: it was written without EMA; set callbacks.ema=null"
             )
         for name, weight in _trained(pl_module).items():
-            self._average[name] = checkpoint["state_dict"][name]
-            weight.copy_(checkpoint[CURRENT][name])
+            self._average[name] = part_of(checkpoint["state_dict"][name], weight)
+            weight.copy_(part_of(checkpoint[CURRENT][name], weight))
 
     @torch.no_grad()
     def _swap(self, trainer: Trainer, pl_module: LightningModule) -> None:

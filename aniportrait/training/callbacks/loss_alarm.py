@@ -11,6 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from aniportrait.training.callbacks.ema import CURRENT
+from aniportrait.training.sharding import local
 
 RECENT = "recent_losses"
 """Key under which a checkpoint holds what LossAlarm compares the next loss with."""
@@ -87,7 +88,7 @@ class LossAlarm(Callback):
             self._wrong = f"loss {value:g}{beside} at step {step} on {', '.join(keys)}"
 
     def _look_at_weights(self, states: Iterable[dict[str, Tensor]], step: int) -> None:
-        weights = [(name, weight) for state in states for name, weight in state.items()]
+        weights = [(name, local(weight)) for state in states for name, weight in state.items()]
         if self._wrong is None and weights:
             finite = torch.stack([weight.isfinite().all() for _, weight in weights]).tolist()
             bad = [name for (name, _), good in zip(weights, finite, strict=True) if not good]

@@ -16,6 +16,7 @@ from aniportrait.evaluation.face_l1 import FaceRegionL1
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.training.log_mean import log_mean
 from aniportrait.training.portrait_step import batch_conditions, frame_latents
+from aniportrait.training.sharding import gathered
 
 
 class SampleFrames(Callback):
@@ -58,8 +59,9 @@ class SampleFrames(Callback):
         if self._batch is None:
             return
         batch, error = self._batch, 0.0
-        if batch.keys:  # a rank may have had no clip left: its figure weighs nothing
-            frames = self._sampled(pl_module, batch)
+        with gathered(pl_module), trainer.precision_plugin.forward_context():
+            frames = self._sampled(pl_module, batch).float() if batch.keys else None
+        if frames is not None:  # a rank may have had no clip left: its figure weighs nothing
             metric = FaceRegionL1(sync_on_compute=False)  # log_mean goes over the ranks
             metric.update(frames.cpu(), batch.frames.cpu(), batch.face_box.cpu())
             error = metric.compute().item()
