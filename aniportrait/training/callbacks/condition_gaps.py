@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aniportrait.data.schema import PortraitBatch
 from aniportrait.models.portrait_networks import Conditions
-from aniportrait.training.callbacks.first_clips import FirstClips
+from aniportrait.training.callbacks.spread_clips import SpreadClips
 from aniportrait.training.generators import validation_generators
 from aniportrait.training.log_mean import log_mean
 from aniportrait.training.portrait_step import frame_latents, portrait_loss
@@ -22,8 +22,8 @@ class ConditionGaps(Callback):
 
     A gap is the loss under the reference features and image embedding (or the pose features) of another clip, less the
     loss under a clip's own, in the units of `val/loss`, of the same frames, noise and timesteps. What frames are said
-    relative to stays the clip's own portrait. Each of the first clips borrows from the next; of one person, they
-    understate the gap. Conditions are computed once, so that it costs three passes of the denoiser.
+    relative to stays the clip's own portrait. Clips from all over the validation borrow from one another in turns;
+    of one person, they understate the gap. Conditions are computed once, so that it costs three passes of the denoiser.
 
     Over several ranks a gap is the mean over their clips; a rank with one clip borrows from nobody and does not
     count. Where no rank has two, nothing is logged and a warning says so.
@@ -33,7 +33,7 @@ class ConditionGaps(Callback):
     """
 
     def __init__(self, clips: int = 4):
-        self._clips = FirstClips(clips)
+        self._clips = SpreadClips(clips)
         self._said = False
 
     def on_validation_batch_start(
@@ -44,7 +44,7 @@ class ConditionGaps(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._clips.add(batch, batch_idx)
+        self._clips.add(trainer, batch, batch_idx)
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""A look at what the denoiser has learned: the first clips of the validation, sampled."""
+"""A look at what the denoiser has learned: some clips of the validation, sampled."""
 
 from pathlib import Path
 from typing import Any
@@ -12,27 +12,27 @@ from aniportrait.data.schema import PortraitBatch
 from aniportrait.diffusion.sampler import sample
 from aniportrait.evaluation.face_l1 import FaceRegionL1
 from aniportrait.models.portrait_networks import Conditions, PortraitNetworks
-from aniportrait.training.callbacks.first_clips import FirstClips
 from aniportrait.training.callbacks.sample_pictures import show_film, show_picture, side_by_side
+from aniportrait.training.callbacks.spread_clips import SpreadClips
 from aniportrait.training.frozen_output import change, contrast, difference
 from aniportrait.training.log_mean import log_mean
 from aniportrait.training.portrait_step import batch_conditions, frame_latents
 
 
 class SampleFrames(Callback):
-    """At every validation samples its first clips, logs figures of them and shows them beside the truth.
+    """At every validation samples some clips, logs figures of them and shows them beside the truth.
 
     Logged are `val/face_l1` and, of the denoiser's own latents, the signs of a frozen output: `val/sample_contrast`,
     `val/sample_difference` (where a rank has two clips) and `val/sample_change` since the last validation; see
-    `frozen_output`. A picture of the middle frames and, of clips of several frames, a film go to `folder/step_<n>`,
-    and to W&B or TensorBoard where one of them logs: a row per clip with portrait, landmarks, sample and truth.
+    `frozen_output`. A picture of the middle frames and a film go to `folder/step_<n>`, and to
+    W&B or TensorBoard where one of them logs: a row per clip with portrait, landmarks, sample and truth.
 
     Args:
         folder: where pictures and films are written.
         clips: at most so many of each rank.
         steps: of the solver.
         shared_noise: part of the noise that a clip's frames have in common, as when they are animated.
-        fps: of films.
+        fps: of the film; None: there is none, as where a clip's frames are not in a row.
         seed: of the noise, the same at every validation.
     """
 
@@ -42,7 +42,7 @@ class SampleFrames(Callback):
         clips: int = 4,
         steps: int = 4,
         shared_noise: float = 0.0,
-        fps: float = 25.0,
+        fps: float | None = None,
         seed: int = 42,
     ):
         self.folder = Path(folder)
@@ -50,7 +50,7 @@ class SampleFrames(Callback):
         self.shared_noise = shared_noise
         self.fps = fps
         self.seed = seed
-        self._clips = FirstClips(clips)
+        self._clips = SpreadClips(clips)
         self._before: Tensor | None = None  # latents of the last validation
         self._validations = 0
 
@@ -62,7 +62,7 @@ class SampleFrames(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._clips.add(batch, batch_idx)
+        self._clips.add(trainer, batch, batch_idx)
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -94,7 +94,7 @@ class SampleFrames(Callback):
         if trainer.is_global_zero:
             pictures = side_by_side(batch, frames)
             show_picture(trainer, pictures[len(pictures) // 2], self.folder)
-            if len(pictures) > 1:
+            if self.fps is not None:
                 show_film(trainer, pictures, self.fps, self.folder)
         return figures
 
