@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import time
 import warnings
 from pathlib import Path
@@ -12,13 +11,13 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Callback, LightningModule, Trainer, seed_everything
-from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig, OmegaConf
 
 from aniportrait.checkpoints.pretrained import load_motion_module, load_sd_unet
 from aniportrait.checkpoints.store import CHECKPOINT_CARD, FORMAT, Weights, open_weights, save_weights
 from aniportrait.checkpoints.tensor_files import read_pickle
 from aniportrait.cli.encoders import encoder_name
+from aniportrait.cli.git_state import save_git_state
 from aniportrait.cli.networks import (
     PORTRAIT,
     build_portrait_networks,
@@ -30,6 +29,7 @@ from aniportrait.cli.networks import (
     states_of,
 )
 from aniportrait.cli.requirements import check_requirements
+from aniportrait.cli.run_log import continue_csv, describe_run, loggers
 from aniportrait.data.datamodule import ShardData
 from aniportrait.data.portrait_data import PortraitData
 from aniportrait.models.portrait_networks import PortraitNetworks
@@ -63,7 +63,8 @@ def train(config: DictConfig) -> float | None:
 
     Returns the validation figure `monitor`, by which a sweep chooses, if there is one.
     """
-    checkpoint = _checkpoint(config.resume, averages=bool(config.callbacks.get("ema")))
+    _check_whole_steps(config.trainer)
+    checkpoint, step = _checkpoint(config.resume, averages=bool(config.callbacks.get("ema")))
     source = config.weights or checkpoint  # what a run went on from, its checkpoint holds as well
     weights = open_weights(source) if source else None
     if weights is not None:
@@ -90,8 +91,12 @@ def train(config: DictConfig) -> float | None:
     record_sizes(config, module.networks)
     cards = {name: card_of(config, name) for name in states_of(module.networks, config)}
     trainer: Trainer = instantiate(
-        config.trainer, logger=_loggers(config, run), callbacks=_callbacks(config, cards)
+        config.trainer, logger=loggers(config, run), callbacks=_callbacks(config, cards)
     )
+    if trainer.is_global_zero and trainer.loggers:  # none under fast_dev_run
+        if checkpoint:
+            continue_csv(trainer.loggers[0], step)
+        describe_run(trainer.loggers, config, save_git_state(run))
     log.info("%s: %s trainable parameters, writing to %s", config.name, f"{_trainable(module):,}", run)
     started = time.perf_counter()
     try:
@@ -163,27 +168,6 @@ def _load_pretrained(networks: PortraitNetworks, config: DictConfig) -> None:
         log.warning("no weights= given: %s start from random initialisation", ", ".join(PORTRAIT))
 
 
-def _loggers(config: DictConfig, run: Path) -> list[Any]:
-    loggers: list[Any] = [CSVLogger(run, name=None, version="csv", flush_logs_every_n_steps=10)]
-    if config.logger:
-        if "Wandb" in config.logger._target_:
-            _wandb_mode()
-        loggers.append(instantiate(config.logger))
-    return loggers
-
-
-def _wandb_mode() -> None:
-    has_key = os.environ.get("WANDB_API_KEY") or "api.wandb.ai" in _netrc()
-    if "WANDB_MODE" not in os.environ and not has_key:
-        os.environ["WANDB_MODE"] = "offline"
-        log.warning("W&B has no key (WANDB_API_KEY or `wandb login`): this run is logged offline")
-
-
-def _netrc() -> str:
-    file = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
-    return file.read_text() if file.is_file() else ""
-
-
 def _callbacks(config: DictConfig, cards: dict[str, Any]) -> list[Callback]:
     card = json.dumps({"format": FORMAT, "networks": cards})
     return [
@@ -192,20 +176,30 @@ def _callbacks(config: DictConfig, cards: dict[str, Any]) -> list[Callback]:
     ]
 
 
-def _checkpoint(resume: str | None, averages: bool) -> str | None:
-    """The .ckpt that `resume=` means: itself, or the last one of a run's folder."""
+def _check_whole_steps(trainer: DictConfig) -> None:
+    every, batches = trainer.val_check_interval, trainer.accumulate_grad_batches
+    if isinstance(every, int) and every % batches:
+        raise ValueError(
+            f"validation.every ({every} batches) must be a multiple of trainer.accumulate_grad_batches ({batches}): "
+            "best.ckpt would hold part of a step"
+        )
+
+
+def _checkpoint(resume: str | None, averages: bool) -> tuple[str | None, int]:
+    """The .ckpt that `resume=` means, itself or the last one of a run's folder, and the steps before it."""
     if resume is None:
-        return None
+        return None, 0
     path = Path(resume)
     file = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"resume={resume} names no checkpoint: {file} does not exist")
-    if CURRENT in read_pickle(file) and not averages:
+    checkpoint = read_pickle(file)
+    if CURRENT in checkpoint and not averages:
         raise ValueError(
             f"resume={resume} holds an average beside the weights, which would go on in their place: "
             "callbacks.ema must not be null"
         )
-    return str(file)
+    return str(file), checkpoint["global_step"]
 
 
 def _check_identities(config: DictConfig, datamodule: ShardData) -> None:
