@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -144,7 +145,7 @@ def _table(
     settings: SamplingSettings,
     config: DictConfig,
 ) -> Table:
-    def row(name: str, title: str, kind: str = "ours") -> Row:
+    def row(name: str, title: str, kind: Literal["ours", "baseline", "control", "bound"] = "ours") -> Row:
         ours = systems[name]
         return Row(
             title,
@@ -158,7 +159,7 @@ def _table(
                 ours.frames.score("psnr"),
                 ours.frames.score("ssim"),
             ],
-            kind,  # pyright: ignore[reportArgumentType]
+            kind,
         )
 
     rows = [

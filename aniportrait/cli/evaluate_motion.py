@@ -1,8 +1,9 @@
 """Scores of step two of Lmk2Video: clips, beside step one frame by frame."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,8 +19,9 @@ from aniportrait.data.media import write_video
 from aniportrait.data.shards import ShardIndex
 from aniportrait.evaluation.detected_suite import DetectedSuite, missing_faces
 from aniportrait.evaluation.face_regions import face_boxes
-from aniportrait.evaluation.motion_suite import MotionSuite
+from aniportrait.evaluation.motion_suite import REGIONS, MotionSuite
 from aniportrait.evaluation.report_sections import Column, Part, Row, Table, Video
+from aniportrait.evaluation.scores import Score
 from aniportrait.evaluation.seeded import Seeded
 from aniportrait.evaluation.suite import PortraitSuite
 from aniportrait.face.landmarks import FaceLandmarker
@@ -30,22 +32,31 @@ QUALITY = (
     Column("face L1", "of [0, 1]", higher_is_better=False, digits=4),
     Column("PSNR", "dB", higher_is_better=True, digits=2),
     Column("SSIM", higher_is_better=True),
-    Column("landmark distance", "% of the face", higher_is_better=False, digits=2),
-    Column("no face found", "frames"),
 )
-MOTION = (
-    Column("flicker, mouth", "of [0, 1]", higher_is_better=False, digits=4),
-    Column("flicker, background", "of [0, 1]", higher_is_better=False, digits=4),
-    Column("flicker, whole", "of [0, 1]", higher_is_better=False, digits=4),
-    Column("of frame by frame's, mouth", "flicker", higher_is_better=False),
-    Column("of frame by frame's, background", "flicker", higher_is_better=False),
-    Column("change, mouth", "of the truth's"),
-    Column("change, background", "of the truth's"),
+FLICKER = (
+    *(Column(f"flicker, {region}", "of [0, 1]", higher_is_better=False, digits=4) for region in REGIONS),
+    *(Column(f"flicker, {region}, of frame by frame's", higher_is_better=False) for region in REGIONS),
+    *(Column(f"change, {region}", "of the truth's") for region in REGIONS),
+    *(Column(f"change, {region}, of frame by frame's") for region in REGIONS),
+)
+MOUTH = (
     Column("mouth motion", "of the truth's"),
     Column("mouth opening spread", "of the truth's"),
     Column("mouth opening correlation", higher_is_better=True),
+    Column("landmark distance", "% of the face", higher_is_better=False, digits=2),
+    Column("no face found", "frames"),
 )
-ROWS = {
+FLICKER_NOTE = (
+    "Flicker: mean absolute difference between the change from frame to frame and the true change, RGB in [0, 1]: what "
+    "changes and should not, or should and does not; a frozen picture scores the true change. Change: all that changes "
+    "from frame to frame, 1 as much as in the truth. Background: outside the face's box."
+)
+MOUTH_NOTE = (
+    "Mouth motion: standard deviation over time of the pixels in the mouth's box; flicker raises it too. Opening: of "
+    "the lips detected again, in frames where a face was found on ours and on the truth. Landmark distance: from the "
+    "driving landmarks, in % of the root of the face box's area."
+)
+ROWS: dict[str, tuple[str, Literal["ours", "baseline", "bound"]]] = {
     "moving": ("stage 2", "ours"),
     "fresh": ("stage 1, frame by frame", "baseline"),
     "shared": ("stage 1, the same noise for all frames", "baseline"),
@@ -90,9 +101,10 @@ def evaluate_motion(weights: Weights, index: ShardIndex, config: DictConfig) -> 
                     made["truth"],
                 )
                 _write_side_by_side([column[0] for column in columns], video, index.fps)
+    clips = f"{len(trials)} of the split's {len(index.of_split(config.split))} clips"
+    note = _note(moving.windows.context_length, clips, settings, config.sampling_seeds)
     sections = [
-        _quality(systems),
-        _motion(systems, moving, trials, settings, config),
+        *_tables(systems, note),
         Video("Reference, landmarks, stage 1 frame by frame, with the same noise, stage 2, truth", video),
     ]
     return Part("Clips", sections)
@@ -140,44 +152,40 @@ def _score_window(
             scores.faces.of(seed).update(faces, landmarks, true_faces)
 
 
-def _quality(systems: dict[str, SystemScores]) -> Table:
-    rows = []
-    for name, (title, kind) in ROWS.items():
-        ours = systems[name]
-        scores = [ours.frames.score(figure) for figure in ("face_l1", "psnr", "ssim")]
-        cells = [*scores, ours.faces.score("landmark_distance"), missing_faces(ours.faces.suites)]
-        rows.append(Row(title, cells, kind))  # pyright: ignore[reportArgumentType]
-    return Table("stage 2", QUALITY, rows)
+def _tables(systems: dict[str, SystemScores], note: str) -> list[Table]:
+    def rows(cells: Callable[[SystemScores], list[Score | float | str | None]]) -> list[Row]:
+        return [Row(title, cells(systems[name]), kind) for name, (title, kind) in ROWS.items()]
+
+    def flicker(ours: SystemScores) -> list[Score | float | str | None]:
+        cells: list[Score | float | str | None] = []
+        for figure in ("flicker", "change"):
+            names = [f"{figure}_{region}" for region in REGIONS]
+            cells += [ours.motion.score(name) for name in names]
+            cells += [ours.motion.ratio(name, systems["fresh"].motion) for name in names]
+        return cells
+
+    def mouth(ours: SystemScores) -> list[Score | float | str | None]:
+        figures = ("mouth_opening_spread", "mouth_opening_correlation", "landmark_distance")
+        scores = [ours.faces.score(name) for name in figures]
+        return [ours.motion.score("motion_mouth"), *scores, missing_faces(ours.faces.suites)]
+
+    def quality(ours: SystemScores) -> list[Score | float | str | None]:
+        return [ours.frames.score(name) for name in ("face_l1", "psnr", "ssim")]
+
+    return [
+        Table("stage 2", QUALITY, rows(quality), note),
+        Table("stage 2, flicker", FLICKER, rows(flicker), FLICKER_NOTE),
+        Table("stage 2, mouth", MOUTH, rows(mouth), MOUTH_NOTE),
+    ]
 
 
-def _motion(
-    systems: dict[str, SystemScores],
-    moving: PortraitPipeline,
-    trials: Sequence[Trial],
-    settings: SamplingSettings,
-    config: DictConfig,
-) -> Table:
-    rows = []
-    for name, (title, kind) in ROWS.items():
-        ours, fresh = systems[name], systems["fresh"].motion
-        cells = [
-            *(ours.motion.score(f"flicker_{region}") for region in ("mouth", "background", "whole")),
-            *(ours.motion.ratio(f"flicker_{region}", fresh) for region in ("mouth", "background")),
-            *(ours.motion.score(f"change_{region}") for region in ("mouth", "background")),
-            ours.motion.score("motion_mouth"),
-            *(ours.faces.score(f"mouth_opening_{figure}") for figure in ("spread", "correlation")),
-        ]
-        rows.append(Row(title, cells, kind))  # pyright: ignore[reportArgumentType]
-    note = (
-        f"The last {moving.windows.context_length} frames of {len(trials)} clips, the reference a random frame before "
-        f"them; {settings.steps} steps, guidance {settings.guidance_scale:g}, {config.sampling_seeds} sampling "
-        f"seed(s). Stage 2 shares {settings.shared_noise:.0%} of the noise between frames, stage 1 frame by frame "
-        "nothing. Flicker: mean absolute difference between the change from frame to frame and the true change, RGB "
-        "in [0, 1]; a frozen picture scores the true change. Change: what changes from frame to frame, whether it "
-        "should or not. Background: outside the face's box. Mouth motion: standard deviation over time of the mouth's "
-        "pixels; opening: of the lips detected again, in frames where both faces were found. n counts clips."
+def _note(length: int, clips: str, settings: SamplingSettings, seeds: int) -> str:
+    return (
+        f"The last {length} frames of {clips}, the reference a random frame before them; {settings.steps} steps, "
+        f"guidance {settings.guidance_scale:g}, {seeds} sampling seed(s). Stage 2 shares {settings.shared_noise:.0%} "
+        "of the noise between frames, stage 1 frame by frame nothing. Clips too short for it are left out. n counts "
+        "clips."
     )
-    return Table("stage 2, motion", MOTION, rows, note)
 
 
 def _write_side_by_side(columns: Sequence[Tensor], path: Path, fps: float) -> None:
