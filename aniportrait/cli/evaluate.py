@@ -14,9 +14,11 @@ from PIL import Image
 from scipy.io import wavfile
 
 from aniportrait.checkpoints.store import Weights, open_weights
+from aniportrait.cli.evaluate_frames import evaluate_stage1
 from aniportrait.cli.evaluate_head_motion import evaluate_audio2pose
-from aniportrait.cli.evaluate_portrait import evaluate_motion, evaluate_stage1
+from aniportrait.cli.evaluate_motion import evaluate_motion
 from aniportrait.cli.evaluate_speech import evaluate_audio2mesh
+from aniportrait.cli.portrait_trials import warn_of_trained_frames
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import write_video
 from aniportrait.data.mixture import one_folder
@@ -38,6 +40,9 @@ EVALUATIONS = {
 }
 """Network -> what scores it: (weights, index, config) -> a part of the report."""
 
+SCORED_ON_TRAINING_CLIPS = ("denoising_unet", "motion_module")
+"""Networks that are scored on the last fifth of a training clip; the others are trained on the whole of it."""
+
 
 def evaluate(config: DictConfig) -> None:
     """Score, then write out/results.json and out/report.html."""
@@ -52,13 +57,8 @@ def evaluate(config: DictConfig) -> None:
     out = Path(config.out)
     write_example(index, config.split, out / "samples")
     parts: list[Part] = []
-    for network, evaluation in EVALUATIONS.items():
-        if network in weights:
-            parts.append(evaluation(weights, index, config))
-    if not parts:
-        raise ValueError(
-            f"{weights.source} holds no network that can be scored: {', '.join(weights.networks)}"
-        )
+    for network in _scored(weights, config):
+        parts.append(EVALUATIONS[network](weights, index, config))
     results = {
         "command": " ".join(("python evaluate.py", *HydraConfig.get().overrides.task)),
         "weights": str(config.weights),
@@ -99,6 +99,23 @@ def write_example(index: ShardIndex, split: str, folder: Path) -> None:
     wavfile.write(folder / "voice.wav", SAMPLE_RATE, np.round(np.clip(voice, -1, 1) * 32767).astype(np.int16))
 
 
+def _scored(weights: Weights, config: DictConfig) -> list[str]:
+    """The networks that these weights hold, `only` allows and the split can judge."""
+    allowed = list(EVALUATIONS) if config.only is None else list(config.only)
+    if unknown := sorted(set(allowed) - set(EVALUATIONS)):
+        raise ValueError(f"only={','.join(unknown)} must name some of {', '.join(EVALUATIONS)}")
+    if config.split == "train":
+        allowed = [network for network in allowed if network in SCORED_ON_TRAINING_CLIPS]
+        warn_of_trained_frames(config.weights)
+    scored = [network for network in EVALUATIONS if network in allowed and network in weights]
+    if not scored:
+        raise ValueError(
+            f"{weights.source} holds no network that can be scored on split={config.split}: "
+            f"{', '.join(weights.networks)}"
+        )
+    return scored
+
+
 def _index(config: DictConfig) -> ShardIndex:
     folder = one_folder(config.data.folder, "evaluate.py")
     if config.data.build is not None and not (Path(folder) / "index.json").is_file():
@@ -109,9 +126,10 @@ def _index(config: DictConfig) -> ShardIndex:
 def _summary(weights: Weights, index: ShardIndex, config: DictConfig) -> str:
     clips = index.of_split(config.split)
     people = len({clip.identity for clip in clips})
+    seen = "frames of the last fifth alone" if config.split == "train" else "none of them seen in training"
     return (
         f"{', '.join(sorted(weights.networks))} from {config.weights}, scored on the {len(clips)} {config.split} clips "
-        f"({people} identities, none of them seen in training) of {index.folder}, seed {config.seed}."
+        f"({people} identities, {seen}) of {index.folder}, seed {config.seed}."
     )
 
 
@@ -126,7 +144,10 @@ def _cell(cell: Score | float | str | None) -> Any:
     if not isinstance(cell, Score):
         return cell
     value = cell.value if math.isfinite(cell.value) else None  # json knows no infinity
-    return {"value": value, "scored": cell.scored, "given": cell.given, "interval": cell.interval}
+    answer = {"value": value, "scored": cell.scored, "given": cell.given, "interval": cell.interval}
+    if cell.seed_spread is not None:
+        answer |= {"sampling seeds": cell.per_seed, "std over sampling seeds": cell.seed_spread}
+    return answer
 
 
 def _training_curves(runs: str | None) -> list[Part]:

@@ -88,8 +88,11 @@ class EvaluateConfig:
     seed: int = 42
     device: str = "cpu"
     num_workers: int = 0
+    only: list[str] | None = None
     pairs_per_clip: int = MISSING
+    sampling_seeds: int = MISSING
     sampling_steps: int | None = None
+    guidance_scale: float | None = None
     motion_clips: int = MISSING
     windows: str | None = None
     data: Any = MISSING

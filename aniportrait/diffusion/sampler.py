@@ -29,7 +29,7 @@ def sample(
     guidance_scale: float = 1.0,
     shared_noise: float = 0.0,
     windows: Windows = DEFAULT_WINDOWS,
-    generator: Generator | None = None,
+    generator: Generator | list[Generator] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Latents from noise: at every step the windows' predictions are averaged, then the video takes one step.
@@ -46,7 +46,7 @@ def sample(
         guidance_scale: w in u + w (c - u); 1.0 is off and costs one pass.
         shared_noise: see `initial_noise`.
         windows: which frames are denoised together.
-        generator: of the noise, drawn once for all frames.
+        generator: of the noise, drawn once for all frames; a list has one for each item of the batch.
         progress: called with (windows done, windows in all) after each window of each step.
 
     Returns:
@@ -88,7 +88,10 @@ def sample(
 
 
 def initial_noise(
-    shape: tuple[int, int, int, int, int], shared: float, generator: Generator | None, device: torch.device
+    shape: tuple[int, int, int, int, int],
+    shared: float,
+    generator: Generator | list[Generator] | None,
+    device: torch.device,
 ) -> Tensor:
     """Standard normal noise (b, f, c, h, w), of which the frames of a clip have a part in common.
 

@@ -155,6 +155,8 @@ def _evidence(score: Score, digits: int) -> str:
     if score.scored is not None:
         given = "" if score.given in (None, score.scored) else f" of {score.given}"
         lines.append(f"n = {score.scored}{given}")
+    if score.seed_spread is not None:
+        lines.append(f"± {_number(score.seed_spread, digits)} over {len(score.per_seed)} sampling seeds")
     return "".join(f"<small>{line}</small>" for line in lines)
 
 

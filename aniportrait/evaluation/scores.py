@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,12 +20,19 @@ class Score:
         scored: clips it was taken over; None where that is not a count of clips.
         given: clips that were to be scored; None means as many as were scored.
         interval: lower and upper end of the 95 % interval of the mean; None where clips are too few.
+        per_seed: the figure with each sampling seed alone, where there are several.
     """
 
     value: float
     scored: int | None = None
     given: int | None = None
     interval: tuple[float, float] | None = None
+    per_seed: tuple[float, ...] = ()
+
+    @property
+    def seed_spread(self) -> float | None:
+        """Standard deviation over sampling seeds; None where there are not two."""
+        return float(np.std(self.per_seed, ddof=1)) if len(self.per_seed) > 1 else None
 
     @classmethod
     def over_clips(cls, values: Iterable[float], seed: int = 0) -> "Score":
@@ -34,6 +41,22 @@ class Score:
         answered = every[~np.isnan(every)]
         value = float(answered.mean()) if len(answered) else math.nan
         return cls(value, len(answered), len(every), bootstrap_interval(answered, seed))
+
+    @classmethod
+    def over_seeds(cls, values: np.ndarray, seed: int = 0) -> "Score":
+        """The mean over clips of each one's mean over sampling seeds: (seeds, clips), nan as for `over_clips`."""
+        score = cls.over_clips(means_of_known(values, axis=0), seed)
+        if len(values) == 1:
+            return score
+        return replace(score, per_seed=tuple(means_of_known(values, axis=1).tolist()))
+
+
+def means_of_known(values: np.ndarray, axis: int) -> np.ndarray:
+    """Means of what is not nan along an axis; nan where all is."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=axis)
+    total = np.where(known, values, 0.0).sum(axis=axis)
+    return np.divide(total, count, out=np.full(total.shape, math.nan), where=count > 0)
 
 
 def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float] | None:

@@ -6,18 +6,16 @@ from torch import Tensor
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
 from aniportrait.evaluation.face_l1 import FaceRegionL1
-from aniportrait.evaluation.flicker import Flicker
 
 
 class PortraitSuite:
-    """Scores generated clips against the true ones.
+    """Scores generated frames against the true ones.
 
     PSNR (dB) and SSIM are torchmetrics' own, per frame on [0, 1] RGB, averaged over a clip's frames.
     """
 
     def __init__(self):
         self.face_l1 = FaceRegionL1()
-        self.flicker = Flicker()
         self.psnr = PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3), reduction="none")
         self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0, reduction="none")
         self._frames_per_clip: list[int] = []
@@ -29,7 +27,6 @@ class PortraitSuite:
         """
         prediction, target = prediction.cpu().float(), target.cpu().float()
         self.face_l1.update(prediction, target, face_box.cpu())
-        self.flicker.update(prediction, target)
         pictures = [
             rearrange(video.clamp(-1, 1) / 2 + 0.5, "b f c h w -> (b f) c h w")
             for video in (prediction, target)
@@ -39,10 +36,9 @@ class PortraitSuite:
         self._frames_per_clip += [target.shape[1]] * len(target)
 
     def per_clip(self) -> dict[str, Tensor]:
-        """face_l1, flicker, psnr, ssim -> (n,) one value per clip, in the order of the updates."""
+        """face_l1, psnr, ssim -> (n,) one value per clip, in the order of the updates."""
         return {
             "face_l1": self.face_l1.per_clip,
-            "flicker": self.flicker.per_clip,
             "psnr": self._clip_means(torch.as_tensor(self.psnr.compute())),
             "ssim": self._clip_means(torch.as_tensor(self.ssim.compute())),
         }

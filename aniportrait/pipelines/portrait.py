@@ -1,6 +1,6 @@
 """A portrait and a path of meshes and head poses -> frames of that face moving."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -63,7 +63,6 @@ class PortraitPipeline:
     def device(self) -> torch.device:
         return next(self.networks.parameters()).device
 
-    @torch.inference_mode()
     def __call__(
         self,
         portrait: np.ndarray,
@@ -72,39 +71,57 @@ class PortraitPipeline:
         settings: SamplingSettings,
         progress: Callable[[int, int], None] | None = None,
     ) -> np.ndarray:
-        """Args:
+        """(f, image_size, image_size, 3) uint8 RGB; Args as of `samplings`."""
+        return self.samplings(
+            portrait, portrait_points, points, settings, seeds=[settings.seed], progress=progress
+        )[0]
+
+    @torch.inference_mode()
+    def samplings(
+        self,
+        portrait: np.ndarray,
+        portrait_points: np.ndarray,
+        points: np.ndarray,
+        settings: SamplingSettings,
+        seeds: Sequence[int],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> np.ndarray:
+        """The same frames from several noises, as one batch.
+
+        Args:
             portrait: (h, w, 3) uint8 RGB, square.
             portrait_points: (468 or more, 2 or 3) its landmarks in [0, 1].
             points: (f, 468 or more, 2 or 3) the landmarks to show, in [0, 1].
+            seeds: of each sampling's noise, in place of the settings' own.
             progress: called with (steps done, steps in all).
         Returns:
-            (f, image_size, image_size, 3) uint8 RGB.
+            (samplings, f, image_size, image_size, 3) uint8 RGB.
         """
+        count = len(seeds)
         known = self.networks.portrait(image_to_tensor(portrait, self.image_size)[None].to(self.device))
         pose_track = PoseTrack(
             self.networks.pose_guider,
-            self.pose_images(points)[None],
-            self.pose_images(portrait_points[None]),
+            self.pose_images(points)[None].expand(count, -1, -1, -1, -1),
+            self.pose_images(portrait_points[None]).expand(count, -1, -1, -1),
         )
-        factor = self.networks.autoencoder.factor
-        side = self.image_size // factor
-        shape = (1, len(points), self.networks.autoencoder.latent_channels, side, side)
+        side = self.image_size // self.networks.autoencoder.factor
+        features = known.reference_features
         latents = sample(
             self.networks.denoising_unet,
             self.scheduler,
             pose_features=pose_track,
-            image_embeds=known.image_embeds,
-            reference_features=known.reference_features,
-            latent_shape=shape,
+            image_embeds=known.image_embeds.expand(count, -1, -1),
+            reference_features={name: tokens.expand(count, -1, -1) for name, tokens in features.items()},
+            latent_shape=(count, len(points), self.networks.autoencoder.latent_channels, side, side),
             steps=settings.steps,
             guidance_scale=settings.guidance_scale,
             shared_noise=settings.shared_noise,
             windows=self.windows,
-            generator=Generator(self.device).manual_seed(settings.seed),
+            generator=[Generator(self.device).manual_seed(seed) for seed in seeds],
             progress=progress,
         )
         latents = self.networks.latent_space.decode(latents, known.reference_latents)
-        return tensor_to_images(self.networks.decode(latents)[0])
+        return np.stack([tensor_to_images(frames) for frames in self.networks.decode(latents)])
 
     def pose_images(self, points: np.ndarray) -> Tensor:
         """(f, n, 2 or 3) points in [0, 1] -> (f, 3, h, w) drawn landmarks in [-1, 1], in main memory."""

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from aniportrait.evaluation.face_l1 import FaceRegionL1, inside
-from aniportrait.evaluation.flicker import Flicker
 from aniportrait.evaluation.suite import PortraitSuite
 
 WHOLE = torch.tensor([0.0, 0.0, 1.0, 1.0])
@@ -68,33 +67,6 @@ def test_pictures_of_another_shape_are_refused():
         FaceRegionL1().update(video(size=8), video(), boxes(WHOLE))
 
 
-def test_flicker_is_1_for_a_constant_error_and_more_for_a_trembling_one():
-    truth = torch.linspace(-0.5, 0.5, 6)[None, :, None, None, None].expand(1, 6, 3, 8, 8)
-    tremble = 0.3 * torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])[None, :, None, None, None]
-    constant, trembling = Flicker(), Flicker()
-    constant.update(truth + 0.1, truth)
-    trembling.update(truth + tremble, truth)
-    assert constant.compute().item() == pytest.approx(1.0)
-    # Steps of 0.2 become 0.6 - 0.2 and 0.6 + 0.2 in turn: three of the first kind, two of the second.
-    assert trembling.compute().item() == pytest.approx((3 * 0.4 + 2 * 0.8) / 5 / 0.2)
-
-
-def test_flicker_of_a_frozen_picture_is_0_and_of_half_the_motion_a_half():
-    truth = video(frames=4)
-    frozen, half = Flicker(), Flicker()
-    frozen.update(truth[:, :1].expand_as(truth), truth)
-    half.update(truth / 2, truth)
-    assert frozen.compute().item() == 0.0
-    assert half.compute().item() == pytest.approx(0.5)
-
-
-def test_flicker_has_no_answer_for_one_frame_or_a_truth_that_stands_still():
-    metric = Flicker()
-    metric.update(video(frames=1), video(frames=1))
-    metric.update(video(), video()[:, :1].expand_as(video()))
-    assert metric.per_clip.isnan().tolist() == [True] * 4
-
-
 def test_the_suite_gives_every_clip_its_own_scores_whatever_the_batches():
     truth = video(clips=3, frames=4, size=24)
     ours = (truth + 0.2 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))).clamp(-1, 1)
@@ -122,4 +94,3 @@ def test_the_suite_finds_the_truth_perfect():
     assert scores["ssim"].tolist() == pytest.approx([1.0, 1.0])
     assert scores["psnr"].isinf().all()
     assert scores["face_l1"].tolist() == [0.0, 0.0]
-    assert scores["flicker"].tolist() == [1.0, 1.0]
