@@ -13,7 +13,7 @@ def optimisers(
     """What `configure_optimizers` returns: `optimizer` on the parameters that take gradients, the schedule per step."""
     trainable = [weight for weight in networks.parameters() if weight.requires_grad]
     built = optimizer(trainable)
-    # Lightning clips no gradients that an optimizer unscales by itself. A fused one could, but then leaves it to others.
+    # Lightning clips no gradients that an optimizer unscales by itself. A fused one could, but leaves it to others.
     cast(Any, built)._step_supports_amp_scaling = False
     return {
         "optimizer": built,

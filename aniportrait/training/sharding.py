@@ -71,7 +71,7 @@ def gathered(networks: nn.Module) -> Iterator[None]:
 
 
 def whole(state: Any) -> Any:
-    """`state`, nested, with its sharded tensors whole on rank 0's CPU and empty on the others, which must call it too."""
+    """`state`, nested, with its sharded tensors whole on rank 0's CPU and empty on the others: all must call it."""
     return tree_map_only(DTensor, _whole, state)
 
 
