@@ -24,7 +24,7 @@ DEMO  ?= outputs/demo
 # About four minutes on two cores; the config's own default takes one.
 STAGE1_STEPS ?= 420
 
-.PHONY: help install moonshine sweeps system-libraries format lint types test test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train demo ci clean
+.PHONY: help install moonshine sweeps system-libraries format lint types test test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train demo experiment-stage1 experiment-stage2 ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,60 @@ demo: $(INSTALLED) ## clips -> shards -> four trainings -> evaluation -> a talki
 	    'out="$(DEMO)/animation.mp4"'
 	@printf '\nin %d s, installation apart:\n%s\n%s\n%s\n' "$$(( $$(date +%s) - $$(cat "$(DEMO)/.started") ))" \
 	    "$(DEMO)/animation.mp4" "$(DEMO)/weights/" "$(DEMO)/report.html"
+
+# The experiments of stages 1 and 2, each step left out that is done: run the target again to go on. Training ends at TERM or INT with a
+# checkpoint; `rm -r` its folder to train anew, TRAINING="max_steps=8000" says what differs from conf/experiment.
+EXPERIMENT := outputs/experiments
+TRAINING ?=
+# Clips that stage 2 is scored on, of each split: 16 frames three times over, some minutes a clip on two cores.
+MOTION_CLIPS ?= 8
+FILM := 'source.path="$(or $(CLIPS),$(SHARED)/data/clips)"' 'source.table="$(or $(TABLE),$(if $(CLIPS),,$(SHARED)/data/clips.csv))"'
+FROM := data=shards data.folder=$(EXPERIMENT)/shards paths.pretrained=$(EXPERIMENT)/pretrained
+
+# 1: the experiment, 2: its run's folder, 3: more settings of a fresh run
+define TRAIN_OR_GO_ON
+	@if [ ! -f $(2)/metrics.json ]; then \
+	    if [ -f $(2)/checkpoints/last.ckpt ]; then begin="resume=$(2)"; else begin="$(3)"; fi; set -x; \
+	    $(PY) train.py experiment=$(1) trainer=cpu $(FROM) $$begin $(TRAINING) out=$(2); \
+	fi
+	@[ -f $(2)/metrics.json ] || { echo "$(2) is not trained to its end: make $@ goes on"; exit 1; }
+endef
+
+# 1: the run's folder, 2: the split, 3: what is scored and how
+define EVALUATE
+	@if [ ! $(1)_$(2)/results.json -nt $(1)/metrics.json ]; then set -x; \
+	    $(PY) evaluate.py weights=$(1) $(FROM) split=$(2) sampling_steps=20 guidance_scale=2 $(3) out=$(1)_$(2); \
+	fi
+endef
+
+experiment-stage1: export OMP_WAIT_POLICY := PASSIVE
+experiment-stage1: $(EXPERIMENT)/shards/latents/index.json ## stage 1 on filmed clips at 128 pixels, about two hours on two cores; CLIPS=, TABLE=
+	$(call TRAIN_OR_GO_ON,stage1_clips,$(EXPERIMENT)/stage1,)
+	$(call EVALUATE,$(EXPERIMENT)/stage1,val,sampling_seeds=5)
+	$(call EVALUATE,$(EXPERIMENT)/stage1,train,sampling_seeds=5)
+	$(PY) experiments/training_curve.py $(EXPERIMENT)/stage1 experiments/stage1_reference/curve.json
+	$(PY) experiments/collect.py experiments/stage1_reference/results.json \
+	    "train, last fifth=$(EXPERIMENT)/stage1_train" "unseen people=$(EXPERIMENT)/stage1_val"
+	$(PY) experiments/draw.py experiments/stage1_reference "stage 1: face L1" "stage 1: landmark distance"
+
+experiment-stage2: export OMP_WAIT_POLICY := PASSIVE
+experiment-stage2: $(EXPERIMENT)/shards/latents/index.json ## stage 2 from there, about two hours more
+	@[ -f $(EXPERIMENT)/stage1/metrics.json ] || { echo "stage 2 begins from stage 1: make experiment-stage1 first"; exit 1; }
+	$(call TRAIN_OR_GO_ON,stage2_clips,$(EXPERIMENT)/stage2,weights=$(EXPERIMENT)/stage1)
+	$(call EVALUATE,$(EXPERIMENT)/stage2,val,only=[motion_module] motion_clips=$(MOTION_CLIPS))
+	$(call EVALUATE,$(EXPERIMENT)/stage2,train,only=[motion_module] motion_clips=$(MOTION_CLIPS))
+	$(PY) experiments/training_curve.py $(EXPERIMENT)/stage2 experiments/stage2_motion/curve.json
+	$(PY) experiments/collect.py experiments/stage2_motion/results.json \
+	    "train, last fifth=$(EXPERIMENT)/stage2_train" "unseen people=$(EXPERIMENT)/stage2_val"
+	$(PY) experiments/draw.py experiments/stage2_motion "stage 2, flicker: flicker, mouth" "stage 2, flicker: flicker, background" \
+	    "stage 2, mouth: mouth motion" "stage 2, mouth: mouth opening spread"
+
+$(EXPERIMENT)/shards/index.json: | $(INSTALLED)
+	$(PY) prepare.py source=folder $(FILM) out=$(EXPERIMENT)/shards image_size=128
+
+$(EXPERIMENT)/shards/latents/index.json: | $(EXPERIMENT)/shards/index.json
+	@mkdir -p $(EXPERIMENT)/pretrained && ln -sfn "$(abspath $(SHARED)/models)" $(EXPERIMENT)/pretrained/taef2
+	$(PY) prepare.py step=latents $(FROM) image_size=128 autoencoder=taef2 image_encoder=thumbnail
 
 ci: ## what the CI runs: lint, types and test in a fresh environment
 	.ci/run

@@ -6,6 +6,7 @@ An evaluation is a folder that evaluate.py wrote; its `weights` must be a run's 
 """
 
 import json
+import math
 import sys
 from pathlib import Path
 from statistics import mean
@@ -62,12 +63,19 @@ def figure(cells: list[Any]) -> Any:
         return cells[0] if len({str(cell) for cell in cells}) == 1 else cells
     values = [cell["value"] for cell in cells]
     known = [value for value in values if value is not None]
-    return {
+    merged = {
         "mean": round(mean(known), 4) if known else None,
         "runs": [None if value is None else round(value, 4) for value in values],
         "n": cells[0]["scored"],
         "interval of the first run": cells[0]["interval"],
     }
+    if "sampling seeds" in cells[0]:  # of the first run, too
+        spread = round(cells[0]["std over sampling seeds"], 5)
+        merged |= {
+            "sampling seeds": [None if math.isnan(v) else round(v, 4) for v in cells[0]["sampling seeds"]],
+            "std over sampling seeds": None if math.isnan(spread) else spread,
+        }
+    return merged
 
 
 if __name__ == "__main__":
