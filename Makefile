@@ -173,7 +173,7 @@ $(EXPERIMENT)/shards/index.json: | $(INSTALLED)
 
 $(EXPERIMENT)/shards/latents/index.json: | $(EXPERIMENT)/shards/index.json
 	@mkdir -p $(EXPERIMENT)/pretrained && ln -sfn "$(abspath $(SHARED)/models)" $(EXPERIMENT)/pretrained/taef2
-	$(PY) prepare.py step=latents $(FROM) image_size=128 autoencoder=taef2 image_encoder=thumbnail
+	$(PY) prepare.py step=latents $(FROM) image_size=128 autoencoder=taef2 image_encoder=thumbnail encoding.precision=bf16
 
 ci: ## what the CI runs: lint, types and test in a fresh environment
 	.ci/run
