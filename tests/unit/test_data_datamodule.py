@@ -127,6 +127,30 @@ def test_the_portrait_keeps_its_distance_from_the_frames(folder):
         assert (reference - 2).abs().min() > 0.5, "the frame without a face is no portrait"
 
 
+def test_training_leaves_the_end_of_every_clip_unseen_where_it_is_told_to(folder):
+    """Clips have 12 to 20 frames; frame k is of colour 10 + 4 k."""
+
+    def last_part_of(share):
+        data = portraits(folder, train_share=share, min_reference_gap=0, batch_size=1)
+        length = {entry.key: entry.frames for entry in data.indexes[0].samples}
+        seen = []
+        for batch in batches(data, 60):
+            pictures = torch.cat([batch.frames[0], batch.reference_image])
+            numbers = ((pictures.mean(dim=(1, 2, 3)) + 1) * 127.5 - 10) / 4
+            seen.append((numbers.max() / length[batch.keys[0]]).item())
+        return max(seen)
+
+    assert last_part_of(1.0) > 0.9
+    assert last_part_of(0.5) < 0.5
+
+
+def test_clips_whose_seen_part_is_shorter_than_a_window_are_left_out(folder):
+    """Training clips have 12 to 17 and 20 frames, validation clips 10 and 23, which are seen whole."""
+    data = portraits(folder, frames=8, train_share=0.5)
+    assert {key for batch in batches(data, 12) for key in batch.keys} == {"t4", "t5", "mute"}
+    assert {entry.key for entry in portraits(folder, frames=20, train_share=0.5)._usable("val")} == {"v1"}
+
+
 def test_portraits_come_at_the_size_asked_for(folder):
     assert batches(portraits(folder, image_size=24), 1)[0].frames.shape == (2, 1, 3, 24, 24)
     assert batches(portraits(folder, image_size=64), 1)[0].pose_image.shape == (2, 1, 3, 64, 64)
@@ -268,6 +292,8 @@ def test_bad_settings_are_refused_by_name(folder):
             speech(folder, **options)
     with pytest.raises(ValueError, match=r"frames \(0\)"):
         portraits(folder, frames=0)
+    with pytest.raises(ValueError, match=r"train_share \(1.5\)"):
+        portraits(folder, train_share=1.5)
     with pytest.raises(ValueError, match="no clip to train on"):
         portraits(folder, frames=99).train_dataloader()
 

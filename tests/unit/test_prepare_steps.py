@@ -16,7 +16,7 @@ from aniportrait.cli.prepare import prepare_shards
 from aniportrait.cli.sentences import sentence_of
 from aniportrait.data.portrait_data import PortraitData
 from aniportrait.data.shards import write_shards
-from aniportrait.training.portrait_step import ObjectiveSettings, batch_conditions, portrait_loss
+from aniportrait.training.portrait_step import ConditionDropout, ObjectiveSettings, batch_conditions, portrait_loss
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_the_loss_is_the_same_with_latents_as_with_pictures(folder):
 
     def loss(batch):
         generators = [torch.Generator().manual_seed(k) for k in range(len(batch.keys))]
-        settings = ObjectiveSettings(0.0, 0.0, 0.0, 3.0)
+        settings = ObjectiveSettings(ConditionDropout(), 0.0, 0.0, 3.0, 1.0)
         with torch.no_grad():
             conditions = batch_conditions(networks, batch)
             return portrait_loss(networks, scheduler, conditions, batch, settings, generators)[0]
