@@ -130,6 +130,7 @@ def test_a_training_item_is_changed_as_a_whole(tmp_path):
     assert not np.array_equal(flipped.pose_image, plain.pose_image)
     np.testing.assert_allclose(flipped.face_box[..., 0], 1 - plain.face_box[..., 2], atol=1e-6)
     np.testing.assert_allclose(flipped.face_box[..., 1], plain.face_box[..., 1], atol=1e-6)
+    np.testing.assert_allclose(flipped.mouth_box[..., 0], 1 - plain.mouth_box[..., 2], atol=1e-6)
     for kept in (False, True):
         changed = batch(smallest_crop=0.3, flip_chance=0.5, colour_change=1.0, keep_decoded=kept)
         assert changed.frames.shape == (1, 2, 3, 32, 32)

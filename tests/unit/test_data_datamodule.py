@@ -1,6 +1,8 @@
 """Batches: what is in them, and that their order is a function of the seed and the position, come what may."""
 
 import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from lightning import LightningModule, Trainer
 from aniportrait.data.portrait_data import PortraitData
 from aniportrait.data.shards import ShardError, ShardIndex, write_shards
 from aniportrait.data.speech_data import SpeechData
+from aniportrait.face.topology import LIPS
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +120,15 @@ def test_a_portrait_batch_shows_the_frames_whose_landmarks_it_draws(folder):
         assert 2 not in numbers.round().int(), "no window holds the frame without a face"
         assert batch.pose_image.max() > 0.5
         assert batch.pose_image.min() == -1
+
+
+def test_a_frame_comes_with_the_box_of_its_lips(folder):
+    landmarks = clip("any", 30).track.landmarks  # the same in every clip
+    for batch in batches(portraits(folder, frames=3), 6):
+        numbers = (((batch.frames.mean(dim=(2, 3, 4)) + 1) * 127.5 - 10) / 4).round().long()
+        lips = landmarks[numbers][..., LIPS, :2]
+        boxes = np.concatenate((lips.min(axis=2), lips.max(axis=2)), axis=2)
+        np.testing.assert_allclose(batch.mouth_box, boxes, atol=1e-6)
 
 
 def test_the_portrait_keeps_its_distance_from_the_frames(folder):
@@ -303,3 +315,24 @@ def test_items_of_short_clips_are_padded_and_the_padding_is_not_valid(folder):
     assert batch.valid[0].tolist() == [k < 10 and k != 2 for k in range(30)]
     assert not batch.audio[0, 10 * 640 :].any()
     np.testing.assert_array_equal(batch.vertices[0, 10:, 0, 0], 9)
+
+
+class SlowBuilder:
+    """Writes a data set, and notes how often."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def write(self, folder):
+        self.calls += 1
+        time.sleep(0.2)
+        return write_shards([clip("a", 12)], folder, 25.0, 32)
+
+
+def test_trainings_that_begin_together_write_a_missing_data_set_once(tmp_path):
+    builder = SlowBuilder()
+    trainings = [portraits(tmp_path / "new" / "set", build=builder) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda data: data.prepare_data(), trainings))
+    assert builder.calls == 1
+    assert [len(data.indexes[0].samples) for data in trainings] == [1, 1, 1]
