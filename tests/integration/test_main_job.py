@@ -15,8 +15,12 @@ from scipy.io import wavfile
 from aniportrait.checkpoints.store import open_weights
 from aniportrait.cli.animate import animate
 from aniportrait.cli.evaluate import evaluate
+from aniportrait.cli.pipelines import portrait_pipeline
+from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import probe, read_video
+from aniportrait.data.shards import ShardIndex, read_sample
 from aniportrait.data.sound import read_audio
+from aniportrait.pipelines.portrait import SamplingSettings
 
 ROOT = Path(__file__).parents[2]
 KEEP_ALL = "callbacks.checkpoint.save_top_k=-1"
@@ -111,7 +115,38 @@ def test_the_evaluation_scores_every_network_beside_its_baselines(evaluated):
     paired = scores["audio2mesh, paired"]["less temporal head, log_mel"]
     assert paired["difference of mouth opening correlation"]["value"] == 0
     page = (evaluated / "report.html").read_text()
-    assert all(words in page for words in ("copying the portrait", "lip vertex error", "<svg"))
+    assert all(words in page for words in ("copying the reference", "lip vertex error", "<svg"))
+
+
+def test_training_clips_are_scored_in_what_was_left_out_by_the_networks_that_leave_it_out(
+    trained, shards, tmp_path, caplog
+):
+    settings = [f"weights={trained}/weights", f"data.folder={shards}", "split=train", "sampling_steps=1"]
+    seeds = ["sampling_seeds=2", f"out={tmp_path}"]
+    with composed("evaluate", *settings, *seeds, "only=[audio2mesh,denoising_unet]", out=tmp_path) as config:
+        evaluate(config)
+    scores = json.loads((tmp_path / "results.json").read_text())["scores"]
+    assert set(scores) == {"stage 1"}
+    assert len(scores["stage 1"]["stage 1"]["face L1"]["sampling seeds"]) == 2
+    assert "sampling seeds" not in scores["stage 1"]["copying the reference"]["face L1"]
+    assert scores["stage 1"]["truth"]["face L1"]["value"] == 0
+    assert scores["stage 1"]["copying the reference"]["of the reference's"] == 1
+    assert "was not trained with data.train_share=0.8" in caplog.text
+    for unfit, words in (("only=[lips]", "only=lips must name"), ("only=[audio2mesh]", "split=train")):
+        with composed("evaluate", *settings, unfit) as config, pytest.raises(ValueError, match=words):
+            evaluate(config)
+
+
+def test_samplings_from_several_noises_are_those_of_each_alone(trained, shards):
+    sample = read_sample(shards, ShardIndex.load(shards).samples[0])
+    portrait, points = decode_frames(sample.video, [0])[0], sample.track.landmarks
+    with composed("evaluate", f"weights={trained}/weights") as config:
+        pipeline = portrait_pipeline(open_weights(config.weights), config, motion=False)
+    settings = SamplingSettings(steps=2, guidance_scale=2.0, seed=8)
+    both = pipeline.samplings(portrait, points[0], points[:3], settings, seeds=[7, 8]).astype(int)
+    alone = pipeline(portrait, points[0], points[:3], settings).astype(int)
+    assert np.abs(both[1] - alone).max() <= 1
+    assert np.abs(both[0] - alone).max() > 1
 
 
 def test_a_portrait_speaks_as_long_as_the_voice_and_with_its_sound(trained, evaluated, tmp_path):
