@@ -12,6 +12,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig, OmegaConf
 
@@ -36,6 +37,7 @@ from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.training.callbacks.ema import CURRENT
 from aniportrait.training.callbacks.model_card import ModelCard
 from aniportrait.training.callbacks.stop_on_signal import StoppedBySignal
+from aniportrait.training.freed_memory import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +92,8 @@ def train(config: DictConfig) -> float | None:
     trainer: Trainer = instantiate(
         config.trainer, logger=_loggers(config, run), callbacks=_callbacks(config, cards)
     )
+    if isinstance(trainer.accelerator, CPUAccelerator):
+        keep_freed_memory()
     log.info("%s: %s trainable parameters, writing to %s", config.name, f"{_trainable(module):,}", run)
     started = time.perf_counter()
     try:
