@@ -11,6 +11,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.accelerators import CPUAccelerator
 from omegaconf import DictConfig, OmegaConf
 
 from aniportrait.checkpoints.pretrained import load_motion_module, load_sd_unet
@@ -36,6 +37,7 @@ from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.training.callbacks.ema import CURRENT
 from aniportrait.training.callbacks.model_card import ModelCard
 from aniportrait.training.callbacks.stop_on_signal import StoppedBySignal
+from aniportrait.training.freed_memory import keep_freed_memory
 from aniportrait.training.sharding import whole
 
 log = logging.getLogger(__name__)
@@ -97,6 +99,8 @@ def train(config: DictConfig) -> float | None:
         if checkpoint:
             continue_csv(trainer.loggers[0], step)
         describe_run(trainer.loggers, config, save_git_state(run))
+    if isinstance(trainer.accelerator, CPUAccelerator):
+        keep_freed_memory()
     log.info("%s: %s trainable parameters, writing to %s", config.name, f"{_trainable(module):,}", run)
     started = time.perf_counter()
     try:
