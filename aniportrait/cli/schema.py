@@ -59,6 +59,7 @@ class TrainConfig(NetworksConfig):
     max_steps: int = MISSING
     batch_size: int = MISSING
     gradient_checkpointing: bool = False
+    compile: str | None = None
     learning_rate: float = MISSING
     warmup_steps: int = MISSING
     weights: str | None = None

@@ -33,6 +33,7 @@ from aniportrait.cli.requirements import check_requirements
 from aniportrait.cli.run_log import continue_csv, describe_run, loggers
 from aniportrait.data.datamodule import ShardData
 from aniportrait.data.portrait_data import PortraitData
+from aniportrait.models.compiling import compile_layers
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.training.callbacks.ema import CURRENT
 from aniportrait.training.callbacks.model_card import ModelCard
@@ -132,6 +133,8 @@ def build_module(config: DictConfig, weights: Weights | None) -> Any:
         "lr_schedule": instantiate(config.lr_schedule),
     }
     if config.task in ("audio2mesh", "audio2pose"):
+        if config.compile:
+            raise ValueError(f"compile ({config.compile}) is for stages 1 and 2, not for {config.task}")
         network = instantiate(config.networks[config.task])
         if weights is not None:
             weights.load_into(config.task, network)
@@ -141,6 +144,9 @@ def build_module(config: DictConfig, weights: Weights | None) -> Any:
     if config.gradient_checkpointing:
         networks.reference_net.enable_gradient_checkpointing()
         networks.denoising_unet.enable_gradient_checkpointing()
+    if config.compile:
+        compile_layers(networks.reference_net, config.compile)
+        compile_layers(networks.denoising_unet, config.compile)
     if weights is not None:
         _load_portrait_weights(networks, weights, config)
     else:

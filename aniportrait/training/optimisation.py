@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def optimisers(
@@ -15,6 +15,7 @@ def optimisers(
     built = optimizer(trainable)
     # Lightning clips no gradients that an optimizer unscales by itself. A fused one could, but leaves it to others.
     cast(Any, built)._step_supports_amp_scaling = False
+    built.register_load_state_dict_post_hook(_lay_out_as_weights)
     return {
         "optimizer": built,
         "lr_scheduler": {"scheduler": lr_schedule(optimizer=built), "interval": "step"},
@@ -28,3 +29,14 @@ def freeze(networks: nn.Module, beginning: str) -> None:
         raise ValueError(f"frozen ({beginning}) must be the beginning of a weight's name")
     for weight in chosen:
         weight.requires_grad_(False)
+
+
+def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Give loaded state the strides of its weights: a fused step walks both by address, and says nothing if they differ.
+
+    So they do where weights are channels_last and the state comes from a sharded run, or the other way round.
+    """
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)

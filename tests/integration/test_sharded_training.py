@@ -93,6 +93,11 @@ def test_a_speech_network_is_not_sharded(shards, tmp_path, one_rank):
         trained(shards, tmp_path, "experiment=audio2mesh", *PLAIN[1:], *ALONE, "max_steps=1", plain=())
 
 
+def test_compiled_layers_are_not_sharded(shards, tmp_path, one_rank):
+    with pytest.raises(ValueError, match="^compile must be null with trainer=sharded"):
+        trained(shards, tmp_path, *ALONE, "compile=eager")
+
+
 def test_an_optimizer_that_knows_no_parts_is_refused(shards, tmp_path, one_rank):
     foreign = [*DESCENT, f"optimizer._target_={__name__}.Foreign"]
     with pytest.raises(ValueError, match=r"^optimizer \(Foreign\) must be one of torch\.optim with trainer=sharded"):
