@@ -9,7 +9,7 @@ from aniportrait.models.motion_module import MotionModule
 
 LAYERS = (ResnetBlock2D, Transformer2DModel, MotionModule)
 VARIANTS = 8
-"""Of a layer: training, validation and sampling differ in shapes and gradients. More run as they are, with a warning."""
+"""Of a layer: training, validation and sampling differ in shapes and gradients. More run uncompiled, with a warning."""
 
 
 def compile_layers(network: nn.Module, backend: str) -> None:

@@ -32,11 +32,15 @@ def freeze(networks: nn.Module, beginning: str) -> None:
 
 
 def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
-    """Give loaded state the strides of its weights: a fused step walks both by address, and says nothing if they differ.
+    """Give loaded state the strides of its weights: a fused step walks both by address, whether they agree or not.
 
     So they do where weights are channels_last and the state comes from a sharded run, or the other way round.
     """
     for weight, state in optimizer.state.items():
         for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
+            if (
+                isinstance(value, Tensor)
+                and value.shape == weight.shape
+                and value.stride() != weight.stride()
+            ):
                 state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)

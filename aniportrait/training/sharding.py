@@ -37,7 +37,9 @@ def shard(networks: PortraitNetworks, mesh: DeviceMesh, half: bool) -> None:
     if half:
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
     if any(module._compiled_call_impl is not None for module in networks.modules()):
-        raise ValueError("compile must be null with trainer=sharded, which gathers weights inside of those layers")
+        raise ValueError(
+            "compile must be null with trainer=sharded, which gathers weights inside of those layers"
+        )
     for network in (networks.reference_net, networks.pose_guider, networks.denoising_unet):
         if isinstance(network, FSDPModule):
             continue

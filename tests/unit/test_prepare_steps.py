@@ -16,7 +16,12 @@ from aniportrait.cli.prepare import prepare_shards
 from aniportrait.cli.sentences import sentence_of
 from aniportrait.data.portrait_data import PortraitData
 from aniportrait.data.shards import write_shards
-from aniportrait.training.portrait_step import ConditionDropout, ObjectiveSettings, batch_conditions, portrait_loss
+from aniportrait.training.portrait_step import (
+    ConditionDropout,
+    ObjectiveSettings,
+    batch_conditions,
+    portrait_loss,
+)
 
 
 @pytest.fixture
