@@ -24,9 +24,10 @@ def save_git_state(run: Path, code: Path = CODE) -> dict[str, Any]:
         return {}
     try:
         state, diff = _state(code)
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = getattr(error, "stderr", None) or str(error)
-        log.warning("the git state of %s is not kept: %s", code, reason.strip().splitlines()[0])
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None)
+        reason = said.decode(errors="replace").strip().splitlines()[0] if said else error
+        log.warning("the git state of %s is not kept: %s", code, reason)
         return {}
     (run / "git.json").write_text(json.dumps(state, indent=1) + "\n")
     if diff:

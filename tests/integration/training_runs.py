@@ -96,7 +96,7 @@ def figures(run):
 
 
 def validations(run):
-    """Step and figure of every validation in a run's log, which a resumed run begins anew."""
+    """Step and figure of every validation in a run's log."""
     with open(run / "csv" / "metrics.csv") as file:
         return [(row["step"], row["val/loss"]) for row in csv.DictReader(file) if row.get("val/loss")]
 

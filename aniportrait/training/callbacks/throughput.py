@@ -4,8 +4,8 @@ import time
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
-from torch.utils.flop_counter import FlopCounterMode
 
+from aniportrait.training.operation_count import OperationCount
 from aniportrait.training.peak_rate import compute_dtype, peak_rate
 
 
@@ -25,7 +25,7 @@ class Throughput(Callback):
         self._batches = 0
         self._samples = 0
         self._operations = 0  # of one batch
-        self._counter: FlopCounterMode | None = None
+        self._counter: OperationCount | None = None
         self._peak = ("", 0.0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -37,7 +37,7 @@ class Throughput(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         if not self._operations:
-            self._counter = FlopCounterMode(display=False)
+            self._counter = OperationCount()
             self._counter.__enter__()
 
     def on_train_batch_end(
@@ -75,7 +75,7 @@ class Throughput(Callback):
         if counter is None:
             return 0
         counter.__exit__(None, None, None)
-        return counter.get_total_flops()
+        return counter.total
 
     def _restart(self) -> None:
         self._since = time.perf_counter()
