@@ -31,8 +31,8 @@ from aniportrait.face.topology import LIPS
 class PortraitItem(NamedTuple):
     """One window of PortraitBatch, without the batch axis; the last of f + 1 pictures is the portrait.
 
-    Shapes: pictures, drawn (f + 1, h, w, 3) uint8; face_box, mouth_box (f, 4); latents (f + 1, c, h/8, w/8) and image_embeds
-    (1, d) float16, or None; `counted` is False where it only fills a batch up.
+    Shapes: pictures, drawn (f + 1, h, w, 3) uint8; face_box, mouth_box (f, 4); latents (f + 1, c, h/8, w/8) and
+    image_embeds (1, d) float16, or None; `counted` is False where it only fills a batch up.
     """
 
     pictures: np.ndarray
