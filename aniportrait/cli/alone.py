@@ -49,7 +49,7 @@ def run_job(config: DictConfig) -> float | None:
 
 def command_of(overrides: list[str], folder: Path) -> list[str]:
     """The command that trains with these overrides into a folder."""
-    quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
+    quoted = str(folder).replace('"', '\\"')
     return [sys.executable, str(TRAIN), *overrides, f'hydra.run.dir="{quoted}"']
 
 
