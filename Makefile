@@ -24,7 +24,7 @@ DEMO  ?= outputs/demo
 # About four minutes on two cores; the config's own default takes one.
 STAGE1_STEPS ?= 420
 
-.PHONY: help install moonshine sweeps system-libraries format lint types test test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train demo ci clean
+.PHONY: help install moonshine sweeps system-libraries format lint types test test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train memory demo ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench-sampling: $(INSTALLED) ## what the exact savings of sampling are worth, on
 bench-train: export OMP_WAIT_POLICY := PASSIVE
 bench-train: $(INSTALLED) ## what a step of stages 1 and 2 costs, part by part, in float32 and bf16, from pixels and from cached latents
 	$(PY) tests/benchmarks/training.py
+
+memory: $(INSTALLED) ## estimate the GPU memory of training at full size, for cards of 24, 40 and 80 GB
+	$(PY) tests/benchmarks/memory.py
 
 # Drawn heads turn far from their portraits, and frames made from nothing come out closer to the truth (face L1 0.111 against
 # 0.124 after the same steps). Filmed ones move little, and frames made as differences from the portrait show a face at once.

@@ -11,6 +11,7 @@ four by its devices and adds what it gathers. The sum takes all of them to be at
 CUDA, NCCL and fragmentation; validation, which holds no gradients, is not looked at.
 """
 
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,7 @@ class Estimate:
 
 
 def main() -> None:
+    logging.getLogger("aniportrait").setLevel(logging.ERROR)  # that stage 2 has no weights is the point
     print("| card, GB | `python train.py experiment=` | trained, frozen, M | weights | gradients | averages ", end="")
     print("| optimizer | activations | gathered | sum, GiB |\n|" + "---|" * 10)
     for card, experiment, *overrides in PRESETS:
