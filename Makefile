@@ -24,7 +24,7 @@ DEMO  ?= outputs/demo
 # About four minutes on two cores; the config's own default takes one.
 STAGE1_STEPS ?= 420
 
-.PHONY: help install moonshine sweeps system-libraries format lint types test test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train demo experiment-stage1 experiment-stage2 ci clean
+.PHONY: help install moonshine sweeps system-libraries format lint types test test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train memory demo experiment-stage1 experiment-stage2 ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ bench-train: export OMP_WAIT_POLICY := PASSIVE
 bench-train: $(INSTALLED) ## what a step of stages 1 and 2 costs, part by part, in float32 and bf16, from pixels and from cached latents
 	$(PY) tests/benchmarks/training.py
 
+memory: $(INSTALLED) ## estimate the GPU memory of training at full size, for cards of 24, 40 and 80 GB
+	$(PY) tests/benchmarks/memory.py
+
 # Drawn heads turn far from their portraits, and frames made from nothing come out closer to the truth (face L1 0.111 against
 # 0.124 after the same steps). Filmed ones move little, and frames made as differences from the portrait show a face at once.
 ifeq ($(strip $(CLIPS)),)
@@ -147,7 +150,7 @@ define EVALUATE
 endef
 
 experiment-stage1: export OMP_WAIT_POLICY := PASSIVE
-experiment-stage1: $(EXPERIMENT)/shards/latents/index.json ## stage 1 on filmed clips at 128 pixels, about two hours on two cores; CLIPS=, TABLE=
+experiment-stage1: $(EXPERIMENT)/shards/latents/index.json ## stage 1 on filmed clips at 128 pixels, over an hour on two cores; CLIPS=, TABLE=
 	$(call TRAIN_OR_GO_ON,stage1_clips,$(EXPERIMENT)/stage1,)
 	$(call EVALUATE,$(EXPERIMENT)/stage1,val,sampling_seeds=5)
 	$(call EVALUATE,$(EXPERIMENT)/stage1,train,sampling_seeds=5)
@@ -157,7 +160,7 @@ experiment-stage1: $(EXPERIMENT)/shards/latents/index.json ## stage 1 on filmed 
 	$(PY) experiments/draw.py experiments/stage1_reference "stage 1: face L1" "stage 1: landmark distance"
 
 experiment-stage2: export OMP_WAIT_POLICY := PASSIVE
-experiment-stage2: $(EXPERIMENT)/shards/latents/index.json ## stage 2 from there, about two hours more
+experiment-stage2: $(EXPERIMENT)/shards/latents/index.json ## stage 2 from there, some 40 minutes more
 	@[ -f $(EXPERIMENT)/stage1/metrics.json ] || { echo "stage 2 begins from stage 1: make experiment-stage1 first"; exit 1; }
 	$(call TRAIN_OR_GO_ON,stage2_clips,$(EXPERIMENT)/stage2,weights=$(EXPERIMENT)/stage1)
 	$(call EVALUATE,$(EXPERIMENT)/stage2,val,only=[motion_module] motion_clips=$(MOTION_CLIPS))

@@ -73,6 +73,7 @@ def example(b: int, f: int, side: int) -> PortraitBatch:
         reference_image=portraits[0],
         reference_pose_image=portraits[1],
         face_box=torch.rand(b, f, 4),
+        mouth_box=torch.rand(b, f, 4),
         keys=[str(k) for k in range(b)],
         counted=torch.ones(b, dtype=torch.bool),
     )

@@ -18,6 +18,7 @@ def batch(first: int, count: int, filled: int = 0) -> PortraitBatch:
         reference_image=numbers[:, None, None, None],
         reference_pose_image=numbers[:, None, None, None],
         face_box=numbers[:, None, None],
+        mouth_box=numbers[:, None, None],
         keys=[str(k) for k in range(first, first + count + filled)],
         counted=torch.arange(count + filled) < count,
     )
