@@ -93,13 +93,12 @@ def train(config: DictConfig) -> float | None:
         )
     record_sizes(config, module.networks)
     cards = {name: card_of(config, name) for name in states_of(module.networks, config)}
-    trainer: Trainer = instantiate(
-        config.trainer, logger=loggers(config, run), callbacks=_callbacks(config, cards)
-    )
-    if trainer.is_global_zero and trainer.loggers:  # none under fast_dev_run
+    written = loggers(config, run)
+    trainer: Trainer = instantiate(config.trainer, logger=written, callbacks=_callbacks(config, cards))
+    if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
         if checkpoint:
-            continue_csv(trainer.loggers[0], step)
-        describe_run(trainer.loggers, config, save_git_state(run))
+            continue_csv(written[0], step)
+        describe_run(written, config, save_git_state(run))
     if isinstance(trainer.accelerator, CPUAccelerator):
         keep_freed_memory()
     log.info("%s: %s trainable parameters, writing to %s", config.name, f"{_trainable(module):,}", run)

@@ -56,7 +56,7 @@ def show_film(trainer: Trainer, pictures: np.ndarray, fps: float, folder: Path) 
 
 def _add_gif(writer: Any, pictures: np.ndarray, fps: float, step: int) -> None:
     """What SummaryWriter.add_video does, which wants moviepy for it."""
-    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
     gif = io.BytesIO()
     first, *rest = [Image.fromarray(picture) for picture in pictures]
