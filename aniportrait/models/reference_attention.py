@@ -60,7 +60,7 @@ class ReferenceAttention(AttnProcessor2_0):
             recorded.setdefault(self.name, hidden_states)
         seen, mask = project_tokens(attn, hidden_states), None
         if reference_features is not None:
-            portrait = reference_features[self.name]
+            portrait: Tensor | KeyValue = reference_features[self.name]
             if not isinstance(portrait, KeyValue):
                 portrait = project_tokens(attn, portrait)
             seen, mask = _with_portrait(seen, portrait, reference_keep)

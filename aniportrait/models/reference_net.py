@@ -118,10 +118,10 @@ class _LastBlock(BasicTransformerBlock):
         cross_attention_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        recorded = (cross_attention_kwargs or {}).get("recorded")
+        chosen = cross_attention_kwargs or {}
+        recorded = chosen.get("recorded")
         if recorded is None:
-            return super().forward(
-                hidden_states, *args, cross_attention_kwargs=cross_attention_kwargs, **kwargs
-            )
-        recorded.setdefault(self.attn1.processor.name, self.norm1(hidden_states))
+            return super().forward(hidden_states, *args, cross_attention_kwargs=chosen, **kwargs)
+        processor: Any = self.attn1.processor
+        recorded.setdefault(processor.name, self.norm1(hidden_states))
         return hidden_states
