@@ -2,13 +2,13 @@
 
     python tests/benchmarks/memory.py      (make memory)
 
-Nothing is allocated, no weights are needed and no GPU was ever asked. Every row composes the command it shows. Weights are
-counted. Activations are the most that forward and backward of the real networks hold at any time beside weights and
-gradients, seen tensor by tensor with fake tensors (FakeTensorMode): bfloat16 autocast with norms in float32 as on a GPU,
-attention that keeps no matrix, encoding of the pixels and autocast's copies of weights included. Gradients (once, as
-DDP's buckets), averages and optimizer state follow from the number of trained weights; trainer=sharded divides these
-four by its devices and adds what it gathers. The sum takes all of them to be at their most at once. RESERVE is left for
-CUDA, NCCL and fragmentation; validation, which holds no gradients, is not looked at.
+Nothing is allocated, no weights are needed and no GPU was ever asked. Every row composes the command it shows. Weights
+are counted. Activations are the most that forward and backward of the real networks hold at any time beside weights and
+gradients, seen tensor by tensor with fake tensors: bfloat16 autocast with norms in float32 as on a GPU, attention that
+keeps no matrix, the encoding of pixels and autocast's copies of weights included. Gradients (once, as DDP's buckets),
+averages and optimizer state follow from the number of trained weights. trainer=sharded divides these three and the
+weights by its devices, and adds what it gathers. The sum takes all of them to be at their most at once. RESERVE is left
+for CUDA, NCCL and fragmentation; validation, which keeps nothing for backward, is not looked at.
 """
 
 import logging
@@ -73,18 +73,16 @@ class Estimate:
     @property
     def total(self) -> float:
         return (
-            self.weights
-            + self.gradients
-            + self.averages
-            + self.optimizer
-            + self.activations
-            + self.gathered
+            self.weights + self.gradients + self.averages + self.optimizer + self.activations + self.gathered
         )
 
 
 def main() -> None:
     logging.getLogger("aniportrait").setLevel(logging.ERROR)  # that stage 2 has no weights is the point
-    print("| card, GB | `python train.py experiment=` | trained, frozen, M | weights | gradients | averages ", end="")
+    print(
+        "| card, GB | `python train.py experiment=` | trained, frozen, M | weights | gradients | averages ",
+        end="",
+    )
     print("| optimizer | activations | gathered | sum, GiB |\n|" + "---|" * 10)
     for card, experiment, *overrides in PRESETS:
         row = estimate(experiment, *overrides)
@@ -135,7 +133,9 @@ def _gathered(network: nn.Module) -> int:
     What lies outside of its layers; two layers, one of them fetched ahead; and the float32 gradient that is summed.
     """
     layers = layers_of(network)
-    outside = [_count(network, trained) - sum(_count(layer, trained) for layer in layers) for trained in (0, 1)]
+    outside = [
+        _count(network, trained) - sum(_count(layer, trained) for layer in layers) for trained in (0, 1)
+    ]
     largest = max((_count(layer) for layer in layers), default=0)
     return 2 * sum(outside) + 2 * 2 * largest + 4 * max((_count(layer, True) for layer in layers), default=0)
 

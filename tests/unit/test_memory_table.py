@@ -14,7 +14,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import live_memory
 import memory
 
-SMALL = ["sizes.unet.block_out_channels=[16,32]", "sizes.unet.norm_num_groups=8", "sizes.pose_guider.width=16"]
+SMALL = [
+    "sizes.unet.block_out_channels=[16,32]",
+    "sizes.unet.norm_num_groups=8",
+    "sizes.pose_guider.width=16",
+]
 SMALL += ["sizes.motion.motion_norm_num_groups=8", "objective.condition_dropout=0.1"]
 STAGES = ["stage1_reference", "stage2_motion"]
 
@@ -36,7 +40,9 @@ def fake_step(experiment, *overrides, batch=(2, 4, 64)):
 
 def allocated(run):
     """The most bytes above the start that torch's own allocator held on the CPU, as the profiler noted them."""
-    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    with torch.profiler.profile(
+        profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]
+    ) as profile:
         run()
     events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
     now = peak = 0

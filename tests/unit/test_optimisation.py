@@ -16,7 +16,9 @@ PLAIN = "optimizer.fused=false"
 
 def network(layout=CHANNELS_LAST):
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.Conv2d(16, 8, 3, padding=1)).to(memory_format=layout)
+    return nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.Conv2d(16, 8, 3, padding=1)).to(
+        memory_format=layout
+    )
 
 
 def optimizer_of(net, *overrides):
