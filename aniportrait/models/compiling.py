@@ -9,7 +9,7 @@ from aniportrait.models.motion_module import MotionModule
 
 LAYERS = (ResnetBlock2D, Transformer2DModel, MotionModule)
 VARIANTS = 8
-"""Of a layer: training, validation and sampling differ in shapes and gradients. More run uncompiled, with a warning."""
+"""Of a layer: training, validation and sampling differ in shapes and gradients. More run uncompiled: torch says so."""
 
 
 def compile_layers(network: nn.Module, backend: str) -> None:
@@ -23,9 +23,7 @@ def compile_layers(network: nn.Module, backend: str) -> None:
     """
     layers = [module for module in network.modules() if isinstance(module, LAYERS)]
     for layer in layers:
-        layer.compile(
-            backend=backend, dynamic=False, recompile_limit=VARIANTS, isolate_recompiles=True, fullgraph=True
-        )
+        layer.compile(backend=backend, dynamic=False, recompile_limit=VARIANTS, isolate_recompiles=True)
     config = torch._dynamo.config
     # A checkpointed layer of ReferenceNet records its tokens in a dict: once, and not again when it is computed again.
     config.skip_fwd_side_effects_in_bwd_under_checkpoint = True

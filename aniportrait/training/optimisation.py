@@ -13,7 +13,7 @@ def optimisers(
     """What `configure_optimizers` returns: `optimizer` on the parameters that take gradients, the schedule per step."""
     trainable = [weight for weight in networks.parameters() if weight.requires_grad]
     built = optimizer(trainable)
-    # Lightning clips no gradients that an optimizer unscales by itself. A fused one could, but leaves it to others.
+    # Lightning clips no gradients that an optimizer unscales by itself: a fused one could, and now leaves it to others.
     cast(Any, built)._step_supports_amp_scaling = False
     built.register_load_state_dict_post_hook(_lay_out_as_weights)
     return {
@@ -32,9 +32,9 @@ def freeze(networks: nn.Module, beginning: str) -> None:
 
 
 def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
-    """Give loaded state the strides of its weights: a fused step walks both by address, whether they agree or not.
+    """Give loaded state the strides of its weights: a fused step walks both by address, in silence where they differ.
 
-    So they do where weights are channels_last and the state comes from a sharded run, or the other way round.
+    So they do if weights are channels_last and their state is of a sharded run, or the other way round.
     """
     for weight, state in optimizer.state.items():
         for name, value in state.items():

@@ -43,7 +43,7 @@ def shard(networks: PortraitNetworks, mesh: DeviceMesh, half: bool) -> None:
     for network in (networks.reference_net, networks.pose_guider, networks.denoising_unet):
         if isinstance(network, FSDPModule):
             continue
-        network.to(memory_format=torch.contiguous_format)  # FSDP2 cuts no other
+        network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue] - FSDP2 cuts no other
         for module in (*layers_of(network), network):
             fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=policy)
 
@@ -75,7 +75,7 @@ def gathered(networks: nn.Module) -> Iterator[None]:
 
 
 def whole(state: Any) -> Any:
-    """`state`, nested, with its sharded tensors whole on rank 0's CPU and empty on the others: all must call it."""
+    """`state`, nested, its sharded tensors whole on rank 0's CPU and empty on the others, which must call it too."""
     return tree_map_only(DTensor, _whole, state)
 
 

@@ -2,14 +2,13 @@
 
     python tests/benchmarks/memory.py      (make memory)
 
-Nothing is allocated, no weights are needed and no GPU was ever asked. Every row composes the command it shows.
-Weights are counted. Activations are the most that forward and backward of the real networks hold at any time beside
-weights and gradients, seen tensor by tensor with fake tensors (FakeTensorMode): bfloat16 autocast with norms in
-float32 as on a GPU, attention that keeps no matrix, encoding of the pixels and autocast's copies of weights
-included. Gradients (once, as DDP's buckets), averages and optimizer state follow from the number of trained
-weights; trainer=sharded divides these four by its devices and adds what it gathers. The sum takes all of them to be
-at their most at once. RESERVE is left for CUDA, NCCL and fragmentation; validation, which holds no gradients, is
-not looked at.
+Nothing is allocated, no weights are needed and no GPU was ever asked. Every row composes the command it shows. Weights
+are counted. Activations are the most that forward and backward of the real networks hold at any time beside weights and
+gradients, seen tensor by tensor with fake tensors: bfloat16 autocast with norms in float32 as on a GPU, attention that
+keeps no matrix, the encoding of pixels and autocast's copies of weights included. Gradients (once, as DDP's buckets),
+averages and optimizer state follow from the number of trained weights. trainer=sharded divides these three and the
+weights by its devices, and adds what it gathers. The sum takes all of them to be at their most at once. RESERVE is left
+for CUDA, NCCL and fragmentation; validation, which keeps nothing for backward, is not looked at.
 """
 
 import logging

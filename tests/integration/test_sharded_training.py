@@ -59,7 +59,7 @@ def one_rank():
 
 
 def finished(process):
-    errors = process.communicate(timeout=400)[1]
+    errors = process.communicate(timeout=900)[1]
     assert process.returncode == 0, errors
 
 

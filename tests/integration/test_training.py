@@ -107,3 +107,19 @@ def test_only_trained_weights_are_averaged_and_the_average_follows_its_formula(s
     for name, weight in two[CURRENT].items():
         expected = 0.75 * one["state_dict"][name] + 0.25 * weight
         assert torch.allclose(two["state_dict"][name], expected, atol=1e-6), name
+
+
+def test_a_run_in_bfloat16_keeps_weights_and_optimizer_state_in_float32_and_differs_by_rounding(
+    shards, tmp_path
+):
+    steps = ("max_steps=2", "batch_size=2", "callbacks.checkpoint.every_n_train_steps=2")
+    half, whole = (
+        trained(shards, tmp_path / precision, *steps, f"trainer.precision={precision}")
+        for precision in ("bf16-mixed", "32-true")
+    )
+    kept = torch.load(half / "checkpoints" / "last.ckpt", weights_only=True)
+    state = kept["optimizer_states"][0]["state"]
+    assert {weight.dtype for weight in kept["state_dict"].values()} == {torch.float32}
+    assert {value["exp_avg"].dtype for value in state.values()} == {torch.float32}
+    assert figures(half) == pytest.approx(figures(whole), rel=0.05)
+    assert figures(half) != figures(whole)

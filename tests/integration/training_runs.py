@@ -36,6 +36,7 @@ DESCENT = [  # whose steps are the gradients, and no average that would hide the
     *(
         "optimizer._target_=torch.optim.SGD",
         "~optimizer.betas",
+        "~optimizer.fused",
         "~optimizer.eps",
         "learning_rate=0.1",
         "ema_decay=0.0",

@@ -23,7 +23,10 @@ SHARED = {  # by all four at full size
     "optimizer.weight_decay": 0.01,
     "optimizer.eps": 1e-8,
     "trainer.devices": 4,
-    "trainer.strategy": {"_target_": "lightning.pytorch.strategies.DDPStrategy", "gradient_as_bucket_view": True},
+    "trainer.strategy": {
+        "_target_": "lightning.pytorch.strategies.DDPStrategy",
+        "gradient_as_bucket_view": True,
+    },
     "trainer.gradient_clip_val": 1.0,
     "trainer.accumulate_grad_batches": 1,
     "datamodule.flip_chance": 0.0,
