@@ -4,9 +4,11 @@
 
 Random weights, one thread, AdamW, the batch in memory: widths 64, 128, 256, 256, published PoseGuider with attention
 8 x 32, AutoencoderKL 32, 64, 128, 128, CLIP tower of 192 x 6. Stage 1: 256 px, batch 2. Stage 2: 128 px, 16 frames,
-gradient checkpointing. Prints medians of CPU seconds; C, the step divided by the calibration of the same process;
-peak memory; operations, and their share of the rate at which this machine multiplies 2048 x 2048 matrices of the row's
-precision. "cached" rows take latents and image embeddings as prepared. Loading is `make bench-data`'s.
+gradient checkpointing; "stage2+" without. "cached" rows take latents and image embeddings as prepared.
+
+Prints medians of CPU seconds; C, the step divided by the calibration of the same process; peak memory; operations,
+and their share of the rate at which this machine multiplies 2048 x 2048 matrices of the row's precision. `load` is what
+a batch from shards of a drawn talker costs a worker of the loader, beside the step and not part of it.
 """
 
 import argparse
@@ -14,15 +16,24 @@ import itertools
 import multiprocessing
 import resource
 import statistics
+import tempfile
 import time
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 from calibration import calibrate
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from aniportrait.data.latents import Latents, LatentsOrigin, write_latents
+from aniportrait.data.portrait_windows import PortraitWindows
 from aniportrait.data.schema import PortraitBatch
+from aniportrait.data.shards import ShardIndex
+from aniportrait.data.synthetic import SyntheticTalkers
 from aniportrait.diffusion.noise_schedule import build_scheduler
 from aniportrait.models.autoencoder import SDVae
 from aniportrait.models.denoising_unet import DenoisingUNet
@@ -31,6 +42,7 @@ from aniportrait.models.latent_space import AbsoluteLatents
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.models.pose_guider import PublishedPoseGuider
 from aniportrait.models.reference_net import ReferenceNet
+from aniportrait.training.freed_memory import keep_freed_memory
 from aniportrait.training.portrait_step import frame_latents, portrait_loss
 from aniportrait.training.stage1 import Stage1
 from aniportrait.training.stage2 import Stage2
@@ -40,8 +52,9 @@ UNET = {"block_out_channels": WIDTHS, "cross_attention_dim": 64}
 VAE = {"layers_per_block": 2, "latent_channels": 4, "norm_num_groups": 32, "scaling_factor": 0.18215}
 CLIP = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 3}
 PARTS = ("encode", "forward", "backward", "optimizer")
-ORIGINAL = {"stage1": 7.7, "stage2": 7.0}
+ORIGINAL = {"stage1": 7.7, "stage2": 7.0, "stage2+": 6.0}
 """C of the original's step, measured once elsewhere on uncached input."""
+SIDE_BATCH_FRAMES = {"stage1": (256, 2, 1), "stage2": (128, 1, 16), "stage2+": (128, 1, 16)}
 
 
 def main() -> None:
@@ -49,8 +62,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", choices=tuple(ORIGINAL))
     options = parser.parse_args()
-    print("stage   input     numbers " + "".join(f"{part:>10s}" for part in (*PARTS, "step")), end="")
-    print("     C  original/C  peak GB  GFLOP  of matrix rate")
+    print("stage    input   numbers" + "".join(f"{part:>10s}" for part in ("load", *PARTS, "step")), end="")
+    print("  unit     C  original/C  peak GB  GFLOP  of matrix rate")
     rows = [
         (stage, cached, half)
         for stage in ([options.only] if options.only else ORIGINAL)
@@ -65,23 +78,53 @@ def measured(row: tuple[str, bool, bool, int]) -> str:
     stage, cached, half, repeats = row
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    keep_freed_memory()
     module = training(stage)
     batch = example(module, stage, cached)
     optimizer = module.configure_optimizers()["optimizer"]
-    with FlopCounterMode(display=False) as counter:
-        step(module, batch, optimizer, half)
+    step(module, batch, optimizer, half)
     spent = [step(module, batch, optimizer, half) for _ in range(repeats)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    unit, rate = calibrate(), matrix_rate(torch.bfloat16 if half else torch.float32)
+    with FlopCounterMode(display=False) as counter:
+        step(module, batch, optimizer, half)
+    whole, flop = statistics.median(map(sum, spent)), counter.get_total_flops()
     medians = [statistics.median(times) for times in zip(*spent, strict=True)]
-    whole = statistics.median(map(sum, spent))
-    c = whole / calibrate(3)
-    flop = counter.get_total_flops()
-    share = flop / whole / matrix_rate(torch.bfloat16 if half else torch.float32)
-    figures = "".join(f"{value:10.2f}" for value in (*medians, whole))
+    figures = "".join(f"{value:10.3f}" for value in (load(module, stage, cached), *medians, whole))
     return (
-        f"{stage}  {'cached' if cached else 'pixels':8s}  {'bf16' if half else 'fp32'}    {figures}"
-        f"{c:6.2f}{ORIGINAL[stage] / c:12.2f}{peak:9.2f}{flop / 1e9:7.0f}{share:10.0%}"
+        f"{stage:8s} {'cached' if cached else 'pixels'}  {'bf16' if half else 'fp32'}   {figures}"
+        f"{unit:6.2f}{whole / unit:6.2f}{ORIGINAL[stage] * unit / whole:12.2f}{peak:9.2f}"
+        f"{flop / 1e9:7.0f}{flop / whole / rate:10.0%}"
     )
+
+
+def load(module: Stage1, stage: str, cached: bool, repeats: int = 20) -> float:
+    """CPU seconds of a batch from shards, strides 1 and 4, every clip read anew."""
+    side, b, f = SIDE_BATCH_FRAMES[stage]
+    generator = np.random.default_rng(0)
+    spent = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        talker = SyntheticTalkers(identities=1, clips_per_identity=1, seconds=3.2, image_size=side, workers=1)
+        with redirect_stderr(StringIO()):  # no progress bars between the rows
+            talker.write(folder)
+        index = ShardIndex.load(folder)
+        windows = PortraitWindows(
+            side, f, (1, 4), 8, 0, latents=prepared(module, folder, side, index.digest) if cached else None
+        )
+        for _ in range(repeats):
+            begin = time.process_time()
+            windows.collate([windows.random(index.samples[0], generator) for _ in range(b)])
+            spent.append(time.process_time() - begin)
+    return statistics.mean(spent)  # short and long strides both belong to it
+
+
+def prepared(module: Stage1, folder: Path, side: int, digest: str) -> dict:
+    def encode(pictures: Tensor) -> tuple[Tensor, Tensor]:
+        return module.networks.encode(pictures[:, None])[:, 0], module.networks.image_embeds(pictures)[:, 0]
+
+    write_latents(folder, encode, LatentsOrigin("", "", side, digest))
+    return {folder: Latents.load(folder)}
 
 
 def training(stage: str) -> Stage1:
@@ -89,20 +132,18 @@ def training(stage: str) -> Stage1:
     networks = PortraitNetworks(
         ReferenceNet(**UNET),
         PublishedPoseGuider(WIDTHS, 8, 32),
-        denoiser.with_motion() if stage == "stage2" else denoiser,
+        denoiser if stage == "stage1" else denoiser.with_motion(),
         SDVae(sizes={**VAE, "block_out_channels": (32, 64, 128, 128)}),
         ClipImageEncoder(
             sizes={**CLIP, "image_size": 224, "patch_size": 16, "projection_dim": 64, "layer_norm_eps": 1e-5}
         ),
         AbsoluteLatents(),
     ).to(memory_format=torch.channels_last)
-    if stage == "stage2":
+    if stage == "stage2":  # "stage2+" without
         networks.reference_net.enable_gradient_checkpointing()
         networks.denoising_unet.enable_gradient_checkpointing()
-    kind = Stage2 if stage == "stage2" else Stage1
-    return kind(
-        networks, build_scheduler(), lambda weights: torch.optim.AdamW(weights, 1e-5, fused=True), no_schedule
-    )
+    kind = Stage1 if stage == "stage1" else Stage2
+    return kind(networks, build_scheduler(), lambda weights: torch.optim.AdamW(weights, 1e-5), no_schedule)
 
 
 def no_schedule(optimizer: torch.optim.Optimizer) -> SimpleNamespace:
@@ -110,7 +151,7 @@ def no_schedule(optimizer: torch.optim.Optimizer) -> SimpleNamespace:
 
 
 def example(module: Stage1, stage: str, cached: bool) -> PortraitBatch:
-    b, f, side = (1, 16, 128) if stage == "stage2" else (2, 1, 256)
+    side, b, f = SIDE_BATCH_FRAMES[stage]
     pixels = torch.rand(4, b, f, 3, side, side) * 2 - 1
     batch = PortraitBatch(
         frames=pixels[0],
