@@ -1,6 +1,6 @@
 """Reference attention: one network records what it attends to, another attends to that as well."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
@@ -60,12 +60,13 @@ class ReferenceAttention(AttnProcessor2_0):
             recorded.setdefault(self.name, hidden_states)
         seen, mask = project_tokens(attn, hidden_states), None
         if reference_features is not None:
-            portrait: Tensor | KeyValue = reference_features[self.name]
+            portrait = reference_features[self.name]
             if not isinstance(portrait, KeyValue):
                 portrait = project_tokens(attn, portrait)
             seen, mask = _with_portrait(seen, portrait, reference_keep)
         attended = attend(_heads(attn.to_q(hidden_states), attn.heads), seen.key, seen.value, mask)
-        return attn.to_out[1](attn.to_out[0](rearrange(attended, "n k l d -> n l (k d)")))
+        project, dropout = cast(Any, attn.to_out)
+        return dropout(project(rearrange(attended, "n k l d -> n l (k d)")))
 
 
 def project_tokens(attn: Any, tokens: Tensor) -> KeyValue:
