@@ -57,7 +57,6 @@ types: $(INSTALLED) ## check types
 	$(VENV)/bin/pyright --pythonpath $(PY)
 
 test: $(INSTALLED) ## run the tests that take seconds
-# Two processes: in one, the landmarker of a late test was killed by SIGPROF (mediapipe 1.2.2); the cause is not established.
 	$(PY) -m pytest tests/unit
 	$(PY) -m pytest tests/parity tests/integration tests/e2e
 
