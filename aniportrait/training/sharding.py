@@ -19,7 +19,7 @@ from aniportrait.models.motion_module import MotionModule
 from aniportrait.models.portrait_networks import PortraitNetworks
 
 LAYERS = (ResnetBlock2D, FeedForward, MotionModule, Downsample2D, Upsample2D)
-"""Whose weights are gathered and given up layer by layer. Spatial attention's, a seventh of a UNet, stay from a network's
+"""Whose weights are gathered and given up one by one. Spatial attention's, a seventh of a UNet, stay from a network's
 forward to its end: a portrait's tokens leave from within, by a dict, and FSDP watches only what layers return."""
 
 
