@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,18 +30,25 @@ def optuna():
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason=MISSING)
 
 
+@contextmanager
 def started(folder, shards, *words):
+    """A sweep, which ends with the block."""
     command = [sys.executable, str(ROOT / "train.py"), *SEARCH, f"data.folder={shards}", *words]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def finished(folder, shards, *words):
-    process = started(folder, shards, *words)
-    said = process.communicate(timeout=580)[0]
-    assert process.returncode == 0, said
-    return said
+    with started(folder, shards, *words) as process:
+        said = process.communicate(timeout=580)[0]
+        assert process.returncode == 0, said
+        return said
 
 
 def trials(folder):
@@ -59,6 +67,11 @@ def learning_rates(folder):
 
 def runs(folder):
     return sorted((folder / STUDY).glob("*/[0-9]*"), key=lambda run: (run.parent.name, int(run.name)))
+
+
+def heard(run):
+    """Whether a run was told that its sweep is gone."""
+    return "asked to stop after step" in (run / "train.log").read_text()
 
 
 def wait_for(condition, seconds=400):
@@ -100,14 +113,10 @@ def test_what_fails_and_what_is_hopeless_does_not_end_the_sweep(shards, tmp_path
 def test_the_same_command_goes_on_with_a_study_that_was_killed_and_a_run_of_it_is_done_again_alone(
     shards, tmp_path
 ):
-    process = started(tmp_path, shards, "hydra.sweeper.n_trials=9", "max_steps=20")
-    wait_for(lambda: len(runs(tmp_path)) == 2 and (runs(tmp_path)[1] / "checkpoints").is_dir())
-    process.kill()
-    process.wait()
+    with started(tmp_path, shards, "hydra.sweeper.n_trials=9", "max_steps=20"):
+        wait_for(lambda: len(runs(tmp_path)) == 2 and (runs(tmp_path)[1] / "checkpoints").is_dir())
     killed = runs(tmp_path)[1]
-    wait_for(
-        lambda: (killed / "checkpoints" / "last.ckpt").is_file(), 60
-    )  # the run hears that its sweep is gone
+    wait_for(lambda: heard(killed) or (killed / "metrics.json").exists())
     finished(tmp_path, shards, "hydra.sweeper.n_trials=2")
     assert [state for state, _ in trials(tmp_path)] == ["COMPLETE", "RUNNING", "COMPLETE", "COMPLETE"]
     assert len(set(learning_rates(tmp_path))) == 4, "no trial is drawn twice"
@@ -154,9 +163,10 @@ def test_a_trial_of_several_processes_fails_alone(shards, tmp_path):
 
 @pytest.mark.slow
 def test_sigterm_ends_the_sweep_and_the_run_writes_a_checkpoint(shards, tmp_path):
-    process = started(tmp_path, shards, "hydra.sweeper.n_trials=9", "max_steps=10000")
-    wait_for(lambda: runs(tmp_path) and (runs(tmp_path)[0] / "checkpoints").is_dir())
-    process.terminate()
-    assert process.wait(timeout=60) == -signal.SIGTERM
-    wait_for(lambda: (runs(tmp_path)[0] / "checkpoints" / "last.ckpt").is_file())
-    assert len(runs(tmp_path)) == 1
+    with started(tmp_path, shards, "hydra.sweeper.n_trials=9", "max_steps=10000") as process:
+        wait_for(lambda: runs(tmp_path) and (runs(tmp_path)[0] / "checkpoints").is_dir())
+        process.terminate()
+        assert process.wait(timeout=60) == -signal.SIGTERM
+    (only,) = runs(tmp_path)
+    wait_for(lambda: heard(only))
+    assert (only / "checkpoints" / "last.ckpt").is_file()
