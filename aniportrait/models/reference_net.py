@@ -123,5 +123,6 @@ class _LastBlock(BasicTransformerBlock):
             return super().forward(
                 hidden_states, *args, cross_attention_kwargs=cross_attention_kwargs, **kwargs
             )
-        recorded.setdefault(self.attn1.processor.name, self.norm1(hidden_states))
+        processor: Any = self.attn1.processor
+        recorded.setdefault(processor.name, self.norm1(hidden_states))
         return hidden_states
