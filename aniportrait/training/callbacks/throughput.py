@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 
 from aniportrait.training.operation_count import OperationCount
@@ -38,6 +39,8 @@ class Throughput(Callback):
     ) -> None:
         if not self._operations:
             self._counter = OperationCount()
+            # What is compiled while operations are counted would stay uncompiled.
+            torch.compiler.set_stance("force_eager")
             self._counter.__enter__()
 
     def on_train_batch_end(
@@ -75,6 +78,7 @@ class Throughput(Callback):
         if counter is None:
             return 0
         counter.__exit__(None, None, None)
+        torch.compiler.set_stance("default")
         return counter.total
 
     def _restart(self) -> None:
