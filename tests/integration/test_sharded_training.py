@@ -1,6 +1,7 @@
 """trainer=sharded: networks in parts over ranks end where one process ends, and leave what it leaves."""
 
 import os
+import signal
 
 import pytest
 import torch
@@ -59,7 +60,11 @@ def one_rank():
 
 
 def finished(process):
-    errors = process.communicate(timeout=900)[1]
+    try:
+        errors = process.communicate(timeout=900)[1]
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, errors
 
 
