@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from aniportrait.models.motion_module import MotionModule
@@ -29,9 +30,15 @@ class _Checkpointed:
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         forward = super().forward  # pyright: ignore[reportAttributeAccessIssue]
-        if not torch.is_grad_enabled():
+        if not (torch.is_grad_enabled() and self._gets_gradients(args, kwargs)):
             return forward(*args, **kwargs)
         return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+    def _gets_gradients(self, args: Any, kwargs: Any) -> bool:
+        """Whether there is a backward; not before stage 2's first motion module, where inductor takes no checkpoint."""
+        given = (leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+        weights = self.parameters()  # pyright: ignore[reportAttributeAccessIssue]
+        return any(tensor.requires_grad for tensor in (*given, *weights))
 
 
 class _CheckpointedTransformer(_Checkpointed, Transformer2DModel):

@@ -65,6 +65,23 @@ def test_what_attends_is_computed_twice_and_the_rest_once(motion):
     assert calls.keys() - attends
 
 
+def test_nothing_is_computed_twice_before_the_first_module_that_gets_gradients():
+    """Stage 2's first transformer, frozen and before every motion module."""
+    _, den = networks(motion=True)
+    den.requires_grad_(False)
+    for parameter in den.motion_parameters():
+        parameter.requires_grad_(True)
+    den.enable_gradient_checkpointing()
+    calls = Counter()
+    for name, module in den.named_modules():
+        if name.endswith("attn1.to_q"):
+            module.register_forward_pre_hook(lambda module, args, key=name: calls.update([key]))
+    den(**inputs()).square().mean().backward()
+    once = [name for name, count in calls.items() if count == 1]
+    assert once == ["unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"]
+    assert len(calls) > 10
+
+
 def test_a_checkpointed_network_can_be_copied_pickled_and_loaded():
     _, den = networks(motion=True)
     state = den.state_dict()
