@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from agent_command import agent_command
 from training_runs import PLAIN, ROOT, figures
 
 from aniportrait.checkpoints.store import open_weights
@@ -25,7 +26,7 @@ STUDY = Path("outputs/stage1_reference/study")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def optuna():
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason=MISSING)
 
@@ -89,7 +90,7 @@ def same_weights(first, second):
     )
 
 
-def test_what_fails_and_what_is_hopeless_does_not_end_the_sweep(shards, tmp_path):
+def test_what_fails_and_what_is_hopeless_does_not_end_the_sweep(optuna, shards, tmp_path):
     """Of two trials the first cannot be trained, and the second is worse than it may be."""
     words = (
         "learning_rate=choice(1e30,1e-4)",
@@ -111,7 +112,7 @@ def test_what_fails_and_what_is_hopeless_does_not_end_the_sweep(shards, tmp_path
 
 @pytest.mark.slow
 def test_the_same_command_goes_on_with_a_study_that_was_killed_and_a_run_of_it_is_done_again_alone(
-    shards, tmp_path
+    optuna, shards, tmp_path
 ):
     with started(tmp_path, shards, "hydra.sweeper.n_trials=9", "max_steps=20"):
         wait_for(lambda: len(runs(tmp_path)) == 2 and (runs(tmp_path)[1] / "checkpoints").is_dir())
@@ -137,7 +138,7 @@ def test_the_same_command_goes_on_with_a_study_that_was_killed_and_a_run_of_it_i
 
 
 @pytest.mark.slow
-def test_trials_side_by_side_write_into_folders_and_wandb_runs_of_their_own(shards, tmp_path):
+def test_trials_side_by_side_write_into_folders_and_wandb_runs_of_their_own(optuna, shards, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason=MISSING)
     side_by_side = ("hydra/launcher=joblib", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=2")
     finished(tmp_path, shards, *side_by_side, "logger=wandb")
@@ -150,7 +151,7 @@ def test_trials_side_by_side_write_into_folders_and_wandb_runs_of_their_own(shar
 
 
 @pytest.mark.slow
-def test_a_trial_of_several_processes_fails_alone(shards, tmp_path):
+def test_a_trial_of_several_processes_fails_alone(optuna, shards, tmp_path):
     """Lightning kills the process whose child fails, and starts children by the command line of that process."""
     words = (
         "learning_rate=choice(1e30,1e-4)",
@@ -162,7 +163,7 @@ def test_a_trial_of_several_processes_fails_alone(shards, tmp_path):
 
 
 @pytest.mark.slow
-def test_sigterm_ends_the_sweep_and_the_run_writes_a_checkpoint(shards, tmp_path):
+def test_sigterm_ends_the_sweep_and_the_run_writes_a_checkpoint(optuna, shards, tmp_path):
     with started(tmp_path, shards, "hydra.sweeper.n_trials=9", "max_steps=10000") as process:
         wait_for(lambda: runs(tmp_path) and (runs(tmp_path)[0] / "checkpoints").is_dir())
         process.terminate()
@@ -170,3 +171,25 @@ def test_sigterm_ends_the_sweep_and_the_run_writes_a_checkpoint(shards, tmp_path
     (only,) = runs(tmp_path)
     wait_for(lambda: heard(only))
     assert (only / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_the_command_of_wandbs_agent_trains(shards, tmp_path):
+    chosen = {"learning_rate": 3.0e-5, "objective.condition_dropout": 0.2, "data.flip_chance": 0.5}
+    _, _, program, *words = agent_command(chosen)
+    small = [word for word in PLAIN if not word.startswith(("experiment=", "logger=", "max_steps="))]
+    command = [sys.executable, str(ROOT / program), *words, *small, f"data.folder={shards}", "out=run"]
+    ended = subprocess.run(
+        [*command, "debug=fast_dev_run"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert ended.returncode == 0, ended.stderr
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (config["optimizer"]["lr"], config["module"]["condition_dropout"]) == (3.0e-5, 0.2)
+    assert (config["datamodule"]["flip_chance"], config["callbacks"]["best"]["monitor"]) == (
+        0.5,
+        "val/face_l1",
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from agent_command import SWEEP, agent_command
 from entries import CONF, composed
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -14,7 +15,6 @@ from aniportrait.cli import schema
 from aniportrait.cli.alone import command_of, figure_of, recorded_overrides
 from aniportrait.cli.study import sqlite
 
-ROOT = Path(__file__).parents[2]
 MISSING = "it is not installed (make sweeps)"
 
 
@@ -75,27 +75,14 @@ def test_a_figure_that_is_no_number_fails_the_run_rather_than_the_sweep(tmp_path
         figure_of(tmp_path, "val/face_l1")
 
 
-def wandb_command(chosen: dict[str, object]) -> list[str]:
-    """What W&B's own agent makes of experiments/wandb_sweep.yaml for these parameters, without the network."""
-    sweeps = pytest.importorskip("wandb.sdk.launch.sweeps.utils", reason="wandb is not installed")
-    sweep = yaml.safe_load((ROOT / "experiments" / "wandb_sweep.yaml").read_text())
-    arguments = {name: {"value": value} for name, value in chosen.items()}
-    variables = sweeps.create_sweep_command_args({"args": arguments})
-    variables |= {"env": ["/usr/bin/env"], "program": [sweep["program"]]}
-    words: list[str] = []
-    for word in sweeps.create_sweep_command(list(sweep["command"])):
-        words += variables[word[2:-1]] if word.startswith("${") else [word]
-    return words
-
-
 def test_the_agents_command_is_one_that_train_understands():
-    sweep = yaml.safe_load((ROOT / "experiments" / "wandb_sweep.yaml").read_text())
+    sweep = yaml.safe_load(SWEEP.read_text())
     chosen = {
         name: space.get("min", space.get("values", [None])[-1]) for name, space in sweep["parameters"].items()
     }
-    env, python, program, *overrides = wandb_command(chosen)
+    env, python, program, *overrides = agent_command(chosen)
     assert (env, python, program) == ("/usr/bin/env", "python", "train.py")
-    assert (ROOT / program).is_file()
+    assert (CONF.parent / program).is_file()
     with composed("train", *overrides) as config:
         for name, value in chosen.items():
             assert OmegaConf.select(config, name) == value
