@@ -1,6 +1,7 @@
 """prepare.py on shards at hand: a look into them, and latents that leave the training's loss as it was."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from aniportrait.cli.encoders import encoder_name
 from aniportrait.cli.networks import build_portrait_networks
 from aniportrait.cli.prepare import prepare_shards
 from aniportrait.cli.sentences import sentence_of
+from aniportrait.data.latents import Latents
 from aniportrait.data.portrait_data import PortraitData
-from aniportrait.data.shards import write_shards
+from aniportrait.data.shards import ShardIndex, write_shards
 from aniportrait.training.portrait_step import (
     ConditionDropout,
     ObjectiveSettings,
@@ -60,6 +62,20 @@ def test_show_goes_into_a_folder_under_its_own_name(folder, tmp_path):
 def test_an_unknown_step_is_refused():
     with pytest.raises(ValueError, match=r"step \(polish\) must be one of"):
         run("step=polish")
+
+
+def test_latents_in_bf16_differ_by_rounding_and_other_precisions_are_refused(folder):
+    encoders = ("autoencoder=space_to_depth", "image_encoder=tiny", "image_size=32")
+
+    def embedding(precision):
+        shutil.rmtree(folder / "latents", ignore_errors=True)
+        run("step=latents", f'data.folder="{folder}"', *encoders, f"encoding.precision={precision}")
+        return Latents.load(folder).read(ShardIndex.load(folder).samples[0], [0, 1])[1].astype(np.float32)
+
+    whole, half = embedding("32"), embedding("bf16")
+    assert 0 < np.abs(half - whole).max() < 0.05 * np.abs(whole).max()
+    with pytest.raises(ValueError, match=r"^encoding.precision \(fp16\) must be 32 or bf16$"):
+        embedding("fp16")
 
 
 def test_the_loss_is_the_same_with_latents_as_with_pictures(folder):

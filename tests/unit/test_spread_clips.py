@@ -28,7 +28,7 @@ def taken(batches, count=4) -> PortraitBatch | None:
     clips, trainer = SpreadClips(count), SimpleNamespace(num_val_batches=[len(batches)])
     run: Any = trainer
     for number, part in enumerate(batches):
-        clips.add(run, part, number)
+        clips.on_validation_batch_start(run, run, part, number)
     return clips.taken()
 
 

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from torch import Tensor
 
 from aniportrait.data.schema import PortraitBatch
@@ -18,7 +18,7 @@ from aniportrait.training.sharding import gathered
 log = logging.getLogger(__name__)
 
 
-class ConditionGaps(Callback):
+class ConditionGaps(SpreadClips):
     """At every validation logs `val/gap_reference` and `val/gap_landmarks`, 0 where that condition is ignored.
 
     A gap is the loss under the reference features and image embedding (or the pose features) of another clip, less the
@@ -34,22 +34,12 @@ class ConditionGaps(Callback):
     """
 
     def __init__(self, clips: int = 4):
-        self._clips = SpreadClips(clips)
+        super().__init__(clips)
         self._said = False
-
-    def on_validation_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: PortraitBatch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._clips.add(trainer, batch, batch_idx)
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        batch = self._clips.taken()
+        batch = self.taken()
         count = len(batch.keys) if batch is not None else 0
         if not trainer.strategy.reduce_boolean_decision(count > 1, all=False):
             if not self._said:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Generator, Tensor
 
@@ -20,7 +20,7 @@ from aniportrait.training.portrait_step import batch_conditions, frame_latents
 from aniportrait.training.sharding import gathered
 
 
-class SampleFrames(Callback):
+class SampleFrames(SpreadClips):
     """At every validation samples some clips, logs figures of them and shows them beside the truth.
 
     Logged are `val/face_l1` and, of the denoiser's own latents, the signs of a frozen output: `val/sample_contrast`,
@@ -46,28 +46,18 @@ class SampleFrames(Callback):
         fps: float | None = None,
         seed: int = 42,
     ):
+        super().__init__(clips)
         self.folder = Path(folder)
         self.steps = steps
         self.shared_noise = shared_noise
         self.fps = fps
         self.seed = seed
-        self._clips = SpreadClips(clips)
         self._before: Tensor | None = None  # latents of the last validation
         self._validations = 0
 
-    def on_validation_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: PortraitBatch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._clips.add(trainer, batch, batch_idx)
-
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        batch = self._clips.taken()
+        batch = self.taken()
         figures: dict[str, float] = {}  # a rank may have had no clip left: its figures weigh nothing
         with gathered(pl_module), trainer.precision_plugin.forward_context():
             if batch is not None:

@@ -4,31 +4,38 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning import Trainer
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from aniportrait.data.schema import PortraitBatch
 
 
-class SpreadClips:
+class SpreadClips(Callback):
     """Remembers clips, the same at every validation, in equal distances: neighbours are often of one person.
 
     Args:
-        count: at most so many of this rank.
+        clips: at most so many of this rank.
     """
 
-    def __init__(self, count: int):
-        if count < 1:
-            raise ValueError(f"clips ({count}) must be at least 1")
-        self.count = count
+    def __init__(self, clips: int):
+        if clips < 1:
+            raise ValueError(f"clips ({clips}) must be at least 1")
+        self.clips = clips
         self._parts: list[PortraitBatch] = []
 
-    def add(self, trainer: Trainer, batch: PortraitBatch, batch_idx: int) -> None:
-        """A batch of the validation; the first begins anew. What only fills a batch up is left out."""
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: PortraitBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """The first batch begins anew. What only fills a batch up is left out."""
         if batch_idx == 0:
             self._parts = []
         batches = int(trainer.num_val_batches[0])
-        missing = self.count * (batch_idx + 1) // batches - sum(len(part.keys) for part in self._parts)
+        missing = self.clips * (batch_idx + 1) // batches - sum(len(part.keys) for part in self._parts)
         batch = batch.only_counted()
         chosen = [k * len(batch.keys) // missing for k in range(missing)]
         if batch.keys and chosen:
