@@ -1,17 +1,12 @@
 """What lies outside of the repository, and the one way a test asks for it."""
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
 
 from aniportrait.face.canonical import CanonicalFace, load_canonical_face
 from aniportrait.face.task_file import TaskFileError
-
-# Late in a long process a profiling timer of mediapipe 1.2.2's libraries fires, which kills where nobody listens. What
-# arms it is not established; no process as short as a command's was ever hit.
-signal.signal(signal.SIGPROF, signal.SIG_IGN)
 
 # In the environment, as make puts it there: what tests run finds it as well.
 os.environ.setdefault("SHARED", str(Path(__file__).parents[1] / ".." / "shared"))

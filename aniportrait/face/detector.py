@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -47,6 +48,7 @@ class FaceDetector:
     """One MediaPipe task: `video` ones filter over time and see one face, others see up to MOST_FACES."""
 
     def __init__(self, task_file: Path, *, video: bool) -> None:
+        _ignore_profiling_timer()
         with _silent_stderr():
             mediapipe, tasks = _import_mediapipe()
             options = tasks.vision.FaceLandmarkerOptions(
@@ -98,6 +100,16 @@ def image_size(image: np.ndarray) -> tuple[int, int]:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"image {image.shape} {image.dtype} must be RGB pixels (h, w, 3) uint8")
     return image.shape[1], image.shape[0]
+
+
+def _ignore_profiling_timer() -> None:
+    """MediaPipe 1.2.2 sets profiling timers and leaves their signal ignored: too late for one that fires before.
+
+    Unheard, SIGPROF ends the process. Whoever listens to it already goes on to, and only a main thread can change that.
+    """
+    unheard = signal.getsignal(signal.SIGPROF) == signal.SIG_DFL
+    if unheard and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGPROF, signal.SIG_IGN)
 
 
 def _import_mediapipe() -> tuple[Any, Any]:

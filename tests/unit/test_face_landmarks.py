@@ -1,6 +1,7 @@
 """Following one person through a clip, and what surrounds MediaPipe."""
 
 import os
+import subprocess
 import sys
 
 import cv2
@@ -181,6 +182,28 @@ def test_a_missing_system_library_is_answered_with_the_command_that_installs_it(
         MissingLibraryError, match=r"libEGL\.so\.1.*apt-get install -y libegl1 libgles2 libgl1"
     ):
         detector._import_mediapipe()
+
+
+PROFILED = """
+import os, signal, sys
+from aniportrait.face import detector
+from aniportrait.face.landmarks import FaceLandmarker
+
+importing = detector._import_mediapipe
+
+def fired():
+    os.kill(os.getpid(), signal.SIGPROF)
+    return importing()
+
+detector._import_mediapipe = fired
+FaceLandmarker(sys.argv[1]).open()
+print("alive")
+"""
+
+
+def test_a_profiling_timer_that_fires_while_mediapipe_starts_ends_nothing(task_file):
+    done = subprocess.run([sys.executable, "-c", PROFILED, str(task_file)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
 
 
 @pytest.fixture(scope="module")
