@@ -1,9 +1,12 @@
-"""Gradient checkpointing of what attends in a UNet (https://arxiv.org/abs/1604.06174)."""
+"""Gradient checkpointing of every layer of a UNet (https://arxiv.org/abs/1604.06174)."""
 
 from typing import Any
 
 import torch
+from diffusers.models.downsampling import Downsample2D
+from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
@@ -12,12 +15,11 @@ from aniportrait.models.motion_module import MotionModule
 
 
 def checkpoint_layers(unet: nn.Module) -> None:
-    """From now on a UNet's transformers and motion modules recompute their activations backwards.
+    """From now on every layer between a UNet's first and last convolution recomputes its activations backwards.
 
-    Nine tenths of what can be saved is theirs (feed-forward layers are eight times as wide as the rest), so resnets and
-    resampling keep their activations and are computed once: 8 % of a step of stage 2. diffusers' own switch leaves
-    out motion modules and the projections around a transformer's blocks. A module changes its class, as under
-    torch's parametrizations: names, weights, copies and pickles stay what they were.
+    diffusers' own switch leaves out motion modules, the middle's first resnet, the projections around a
+    transformer's blocks, and resampling. A layer changes its class, as under torch's parametrizations: names,
+    weights, copies and pickles stay what they were.
     """
     for module in unet.modules():
         checkpointed = _CHECKPOINTED.get(type(module))
@@ -41,6 +43,10 @@ class _Checkpointed:
         return any(tensor.requires_grad for tensor in (*given, *weights))
 
 
+class _CheckpointedResnet(_Checkpointed, ResnetBlock2D):
+    pass
+
+
 class _CheckpointedTransformer(_Checkpointed, Transformer2DModel):
     pass
 
@@ -49,7 +55,18 @@ class _CheckpointedMotion(_Checkpointed, MotionModule):
     pass
 
 
+class _CheckpointedDownsample(_Checkpointed, Downsample2D):
+    pass
+
+
+class _CheckpointedUpsample(_Checkpointed, Upsample2D):
+    pass
+
+
 _CHECKPOINTED: dict[type[nn.Module], Any] = {
+    ResnetBlock2D: _CheckpointedResnet,
     Transformer2DModel: _CheckpointedTransformer,
     MotionModule: _CheckpointedMotion,
+    Downsample2D: _CheckpointedDownsample,
+    Upsample2D: _CheckpointedUpsample,
 }

@@ -33,7 +33,7 @@ RESERVE = 2.0  # GiB
 CHECKPOINTED = "gradient_checkpointing=true"
 PRESETS = (
     (24, "stage1_reference", "trainer=sharded"),
-    (24, "stage1_reference", "trainer=sharded", CHECKPOINTED, "batch_size=10"),
+    (24, "stage1_reference", "trainer=sharded", CHECKPOINTED, "batch_size=12"),
     (24, "stage2_motion", "trainer=sharded"),
     (40, "stage1_reference", "trainer=sharded", "batch_size=8"),
     (40, "stage1_reference", "trainer=ddp", "optimizer=adamw8bit"),

@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.resnet import ResnetBlock2D
 from entries import CONF, composed
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
@@ -140,7 +140,7 @@ def test_gradient_checkpointing_reaches_the_networks(wanted):
     with composed("train", *settings) as config:
         networks = build_module(config, None).networks
     for network in (networks.denoising_unet, networks.reference_net):
-        layers = [module for module in network.modules() if isinstance(module, Transformer2DModel)]
+        layers = [module for module in network.modules() if isinstance(module, ResnetBlock2D)]
         assert {isinstance(layer, _Checkpointed) for layer in layers} == {wanted}
 
 

@@ -84,7 +84,7 @@ def test_checkpointing_holds_less_and_twice_the_batch_twice_as_much(experiment):
     one, two = (fake_step(experiment, batch=(b, 4, 64))[1] for b in (1, 2))
     weights = sum(2 * weight.numel() for weight in module_of(experiment).parameters())
     assert 2 * one - weights <= two <= 2 * one  # autocast's bfloat16 copies of weights are held once
-    assert fake_step(experiment, "gradient_checkpointing=true")[1] < 0.6 * fake_step(experiment)[1]
+    assert fake_step(experiment, "gradient_checkpointing=true")[1] < 0.5 * fake_step(experiment)[1]
 
 
 @pytest.mark.slow
