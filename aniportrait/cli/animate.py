@@ -92,7 +92,12 @@ def _follow(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.
 
 def _settings(config: DictConfig, weights: Weights) -> SamplingSettings:
     return sampling_settings(
-        weights, config.paths, seed=config.seed, steps=config.steps, guidance_scale=config.guidance_scale
+        weights,
+        config.paths,
+        seed=config.seed,
+        steps=config.steps,
+        guidance_scale=config.guidance_scale,
+        guidance_rescale=config.guidance_rescale,
     )
 
 

@@ -177,9 +177,10 @@ def _note(pipeline: PortraitPipeline, settings: SamplingSettings, config: DictCo
     return (
         f"{config.pairs_per_clip} pair(s) per clip at {pipeline.image_size} pixels: the reference a random frame of "
         f"the clip's first 80 %, the target one of the last 20 %. {settings.steps} steps, guidance "
-        f"{settings.guidance_scale:g}, {config.sampling_seeds} sampling seed(s). Face L1: mean absolute difference "
-        "inside the box of the 478 landmarks, RGB in [0, 1]; its ratios are to the rows under the next clip's "
-        "landmarks and of copying. Landmark distance: landmarks detected again on the pictures against those that "
+        f"{settings.guidance_scale:g} (rescale {settings.guidance_rescale:g}), {config.sampling_seeds} sampling "
+        "seed(s). Face L1: mean absolute difference inside the box of the 478 landmarks, RGB in [0, 1]; its "
+        "ratios are to the rows under the next clip's landmarks and of copying. Landmark distance: landmarks "
+        "detected again on the pictures against those that "
         "drove them, mean over 478 points, in % of the root of the face box's area; its ratio is to what the "
         "reference's own, detected again, lie away from the same ones. Frames without a face are counted and in no "
         "distance. n counts clips."

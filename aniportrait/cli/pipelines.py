@@ -52,12 +52,14 @@ def sampling_settings(
     seed: int,
     steps: int | None = None,
     guidance_scale: float | None = None,
+    guidance_rescale: float | None = None,
 ) -> SamplingSettings:
     """Steps and guidance as asked for, else as the weights' model states."""
     own = weights_config(weights, "denoising_unet", paths).sampling
     return SamplingSettings(
         steps=own.steps if steps is None else steps,
         guidance_scale=own.guidance_scale if guidance_scale is None else guidance_scale,
+        guidance_rescale=own.guidance_rescale if guidance_rescale is None else guidance_rescale,
         shared_noise=own.shared_noise,
         seed=seed,
     )

@@ -104,6 +104,7 @@ def trial_settings(weights: Weights, config: DictConfig) -> SamplingSettings:
         seed=config.seed,
         steps=config.sampling_steps,
         guidance_scale=config.guidance_scale,
+        guidance_rescale=config.guidance_rescale,
     )
 
 

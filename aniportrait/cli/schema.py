@@ -94,6 +94,7 @@ class EvaluateConfig:
     sampling_seeds: int = MISSING
     sampling_steps: int | None = None
     guidance_scale: float | None = None
+    guidance_rescale: float | None = None
     motion_clips: int = MISSING
     windows: str | None = None
     data: Any = MISSING
@@ -113,6 +114,7 @@ class AnimateConfig:
     seed: int = 42
     steps: int | None = None
     guidance_scale: float | None = None
+    guidance_rescale: float | None = None
     fps: float | None = None
     duration: float | None = None
     style: int | None = None

@@ -27,6 +27,7 @@ def sample(
     latent_shape: tuple[int, int, int, int, int],
     steps: int = 25,
     guidance_scale: float = 1.0,
+    guidance_rescale: float = 0.0,
     shared_noise: float = 0.0,
     windows: Windows = DEFAULT_WINDOWS,
     generator: Generator | list[Generator] | None = None,
@@ -44,6 +45,7 @@ def sample(
         latent_shape: (b, f, c, h, w) of the result.
         steps: of the scheduler.
         guidance_scale: w in u + w (c - u); 1.0 is off and costs one pass.
+        guidance_rescale: share of the contrast that guidance adds to be taken back, 0 to 1; see `rescaled`.
         shared_noise: see `initial_noise`.
         windows: which frames are denoised together.
         generator: of the noise, drawn once for all frames; a list has one for each item of the batch.
@@ -76,6 +78,7 @@ def sample(
                 pose_features=_of_window(pose_features, frames),
                 reference_features=keys_and_values,
                 guidance_scale=guidance_scale,
+                guidance_rescale=guidance_rescale,
             )
             summed.index_add_(1, frames, prediction.float() * weights[:, None, None, None])
             weight.index_add_(0, frames, weights)

@@ -23,18 +23,22 @@ class SamplingSettings:
     Args:
         steps: of the solver.
         guidance_scale: w in u + w (c - u); 1 is off.
+        guidance_rescale: share of the contrast that guidance adds to be taken back, 0 to 1.
         shared_noise: part of the noise that all frames have in common, 0 to 1.
         seed: of the noise.
     """
 
     steps: int
     guidance_scale: float = 1.0
+    guidance_rescale: float = 0.0
     shared_noise: float = 0.0
     seed: int = 42
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps ({self.steps}) must be at least 1")
+        if not 0 <= self.guidance_rescale <= 1:
+            raise ValueError(f"guidance_rescale ({self.guidance_rescale}) must be from 0 to 1")
 
 
 class PortraitPipeline:
@@ -115,6 +119,7 @@ class PortraitPipeline:
             latent_shape=(count, len(points), self.networks.autoencoder.latent_channels, side, side),
             steps=settings.steps,
             guidance_scale=settings.guidance_scale,
+            guidance_rescale=settings.guidance_rescale,
             shared_noise=settings.shared_noise,
             windows=self.windows,
             generator=[Generator(self.device).manual_seed(seed) for seed in seeds],

@@ -6,7 +6,7 @@ from benchmarks.sampling import EveryTime
 from torch import nn
 
 from aniportrait.diffusion.context import ClosedLoopWindows, OpenWindows
-from aniportrait.diffusion.guidance import guided_prediction
+from aniportrait.diffusion.guidance import guided_prediction, rescaled
 from aniportrait.diffusion.noise_schedule import build_scheduler
 from aniportrait.diffusion.pose_track import PoseTrack
 from aniportrait.diffusion.sampler import initial_noise, sample
@@ -43,6 +43,14 @@ class Deaf(AsGiven):
     def forward(self, noisy_latents, timesteps, image_embeds, pose_features, reference_features):
         value = 0.0 if image_embeds is None else image_embeds[..., None, None]
         return torch.zeros_like(noisy_latents) + value
+
+
+class Tilted(Deaf):
+    """Predicts a slope whose height is the portrait's."""
+
+    def forward(self, noisy_latents, timesteps, image_embeds, pose_features, reference_features):
+        said = super().forward(noisy_latents, timesteps, image_embeds, pose_features, reference_features)
+        return (said + 1) * torch.linspace(-1, 1, noisy_latents.shape[-1])
 
 
 def draw(denoiser, frames=40, **kwargs):
@@ -92,6 +100,28 @@ def test_guidance_goes_from_the_unconditional_through_the_conditional():
     for scale, expected in ((1.0, 2.0), (3.5, 7.0), (0.0, 0.0)):
         prediction = guided_prediction(Deaf(), noisy, torch.tensor([1]), **given, guidance_scale=scale)
         assert torch.equal(prediction, torch.full_like(noisy, expected))
+
+
+def test_rescaled_guidance_has_the_contrast_of_each_frames_own_conditional_prediction():
+    noise = torch.Generator().manual_seed(0)
+    contrast = torch.tensor([1.0, 2.0, 4.0])[None, :, None, None, None]
+    conditional = torch.randn(1, 3, 4, 8, 8, generator=noise) * contrast + 1
+    guided = 3 * conditional
+    assert torch.equal(rescaled(guided, conditional, 0.0), guided)
+    assert torch.allclose(rescaled(guided, conditional, 1.0), conditional, atol=1e-5)
+    assert torch.allclose(rescaled(guided, conditional, 0.7), conditional * (0.3 * 3 + 0.7), atol=1e-5)
+    alone = rescaled(guided[:, 1:2], conditional[:, 1:2], 0.7)
+    assert torch.equal(alone, rescaled(guided, conditional, 0.7)[:, 1:2])
+    flat = torch.zeros(1, 1, 4, 8, 8)
+    assert torch.equal(rescaled(flat, flat, 1.0), flat)
+
+
+def test_rescaling_reaches_the_samples_of_guided_sampling_alone():
+    plain, _ = draw(Tilted(), guidance_scale=3.0)
+    calmed, _ = draw(Tilted(), guidance_scale=3.0, guidance_rescale=0.7)
+    assert not torch.allclose(plain, calmed)
+    unguided = [draw(Tilted(), guidance_rescale=rescale)[0] for rescale in (0.0, 0.7)]
+    assert torch.equal(*unguided)
 
 
 def test_a_seed_says_what_is_sampled_and_the_scheduler_is_left_as_it_was():
