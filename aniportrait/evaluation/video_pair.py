@@ -1,0 +1,59 @@
+"""A generated video and what it is held against."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from aniportrait.face.track import FaceTrack
+
+
+@dataclass(frozen=True)
+class ScoredVideo:
+    """A video as metrics see it.
+
+    Args:
+        frames: (f, 3, h, w) uint8 RGB.
+        track: its face, detected on these frames; `valid` is False where there is none.
+        audio: (n,) waveform at SAMPLE_RATE that begins with the first frame; None where there is no sound.
+        fps: frames per second.
+    """
+
+    frames: Tensor
+    track: FaceTrack
+    audio: np.ndarray | None
+    fps: float
+
+    def __post_init__(self) -> None:
+        if len(self.frames) != len(self.track):
+            raise ValueError(f"{len(self.frames)} frames and the faces of {len(self.track)} are not of one video")
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+@dataclass(frozen=True)
+class VideoPair:
+    """What one clip's scores are taken from.
+
+    Args:
+        key: the clip's name.
+        generated: the video to be judged.
+        real: the true video: frame k belongs to frame k, of the same length, size and rate; None where there is none.
+        reference: (3, h, w) uint8 RGB, the portrait that the video was made from; None where it is not known.
+    """
+
+    key: str
+    generated: ScoredVideo
+    real: ScoredVideo | None = None
+    reference: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.real is None:
+            return
+        ours, theirs = (tuple(video.frames.shape) for video in (self.generated, self.real))
+        if ours != theirs or self.generated.fps != self.real.fps:
+            raise ValueError(
+                f"{self.key}: generated frames {ours} at {self.generated.fps:g} fps and real ones {theirs} at "
+                f"{self.real.fps:g} fps must agree"
+            )
