@@ -1,4 +1,4 @@
-"""python evaluate.py: every network of a weights folder, scored beside its baselines, in one page."""
+"""python evaluate.py: networks of a weights folder, or videos, scored beside their baselines, in one page."""
 
 import json
 import logging
@@ -14,10 +14,12 @@ from PIL import Image
 from scipy.io import wavfile
 
 from aniportrait.checkpoints.store import Weights, open_weights
+from aniportrait.cli.compare_runs import compare_runs
 from aniportrait.cli.evaluate_frames import evaluate_stage1
 from aniportrait.cli.evaluate_head_motion import evaluate_audio2pose
 from aniportrait.cli.evaluate_motion import evaluate_motion
 from aniportrait.cli.evaluate_speech import evaluate_audio2mesh
+from aniportrait.cli.evaluate_videos import evaluate_videos
 from aniportrait.cli.portrait_trials import warn_of_trained_frames
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import write_video
@@ -45,7 +47,27 @@ SCORED_ON_TRAINING_CLIPS = ("denoising_unet", "motion_module")
 
 
 def evaluate(config: DictConfig) -> None:
-    """Score, then write out/results.json and out/report.html."""
+    """Score what the config names: networks, videos, or runs that were scored already."""
+    asked = {
+        "weights": config.weights is not None,
+        "videos.generated": config.videos.generated is not None,
+        "compare": config.compare is not None,
+    }
+    if sum(asked.values()) != 1:
+        given = " and ".join(name for name, there in asked.items() if there) or "none"
+        raise ValueError(
+            f"evaluate needs one of {', '.join(f'{name}=' for name in asked)} and was given {given}"
+        )
+    if config.compare is not None:
+        compare_runs(config)
+    elif config.weights is None:
+        evaluate_videos(config)
+    else:
+        evaluate_weights(config)
+
+
+def evaluate_weights(config: DictConfig) -> None:
+    """Score every network of the weights, then write out/results.json and out/report.html."""
     weights = open_weights(config.weights)
     index = _index(config)
     if config.split is None:

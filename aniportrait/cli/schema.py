@@ -78,10 +78,31 @@ class TrainConfig(NetworksConfig):
 
 
 @dataclass
+class VideosConfig:
+    """Videos to be scored, whoever made them."""
+
+    generated: str | None = None
+    real: str | None = None
+    reference: str | None = None
+    size: int | None = None
+    fps: float | None = None
+    distortions: bool = False
+    max_failed: float = 0.1
+
+
+@dataclass
 class EvaluateConfig:
     """python evaluate.py"""
 
-    weights: str = MISSING
+    name: str = MISSING
+    weights: str | None = None
+    videos: VideosConfig = field(default_factory=VideosConfig)
+    compare: list[str] | None = None
+    metrics: Any = MISSING
+    processes: int = 1
+    rank_by: str | None = None
+    logger: Any = None
+    run_dir: str = MISSING
     rivals: list[str] = field(default_factory=list)
     runs: str | None = None
     out: str = MISSING

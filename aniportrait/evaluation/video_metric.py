@@ -26,6 +26,7 @@ class VideoMetric(Metric):
 
     Attributes:
         needs: what of a VideoPair must be there: any of "real", "reference", "sound".
+        topic: the table it stands in: "pictures", "face", "motion" or "sound".
         backend: the network or package behind the figure, and how it is used, in words.
         higher_is_better: None where there is no better.
         unit: of the figure, "" for a plain number.
@@ -34,6 +35,7 @@ class VideoMetric(Metric):
 
     full_state_update = False
     needs: frozenset[str] = frozenset()
+    topic: str = "pictures"
     backend: str = ""
     unit: str = ""
     digits: int = 3

@@ -1,0 +1,151 @@
+"""python evaluate.py compare=[A,B,...]: scored videos side by side, paired clip by clip."""
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from aniportrait.cli.evaluation_log import log_scores
+from aniportrait.data.whole_file import write_text
+from aniportrait.evaluation.paired_clips import common_clips, over_common_clips, paired_difference
+from aniportrait.evaluation.report import write_report
+from aniportrait.evaluation.report_sections import Column, Part, Row, Section, Table
+from aniportrait.evaluation.scores import Score
+from aniportrait.evaluation.video_systems import GENERATED
+
+log = logging.getLogger(__name__)
+
+MUST_AGREE = ("resolution", "fps", "crop", "landmarks")
+"""Of the protocol: figures under others cannot be compared."""
+
+
+def compare_runs(config: DictConfig) -> None:
+    """Write out/comparison.json and out/report.html of folders that evaluate.py scored videos into."""
+    runs = _read_runs([str(folder) for folder in config.compare])
+    metrics = _common_metrics(runs)
+    by_clip = {name: {run: _figures(results, name) for run, results in runs.items()} for name in metrics}
+    by_clip = {name: figures for name, figures in by_clip.items() if all(figures.values())}
+    given = max(len(results["clips"]) + len(results["failures"]) for results in runs.values())
+    means, differences = [], []
+    first = next(iter(runs))
+    for run in runs:
+        clips = {name: common_clips(figures) for name, figures in by_clip.items()}
+        means.append(
+            Row(
+                run,
+                [over_common_clips(by_clip[name][run], clips[name], given, config.seed) for name in by_clip],
+            )
+        )
+        if run != first:
+            cells = [
+                paired_difference(figures[run], figures[first], clips[name], given, config.seed)
+                for name, figures in by_clip.items()
+            ]
+            differences.append(Row(f"{run} less {first}", cells))
+    sections: list[Section] = []
+    if by_clip:
+        columns = [Column(name, digits=4) for name in by_clip]
+        sections += [
+            Table("Means over common clips", columns, means),
+            Table(
+                "Differences, paired clip by clip",
+                columns,
+                differences,
+                "An interval without 0 is a sure difference.",
+            ),
+        ]
+    over_all = [name for name in metrics if name not in by_clip]
+    if over_all:
+        rows = [Row(run, [_whole(results, name) for name in over_all]) for run, results in runs.items()]
+        note = (
+            "Figures of all clips of a run together: they have no pairs, and depend on which clips these are."
+        )
+        sections.append(Table("Of whole sets", [Column(name) for name in over_all], rows, note))
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    written = {
+        "runs": {run: results["command"] for run, results in runs.items()},
+        "means": {row.name: _cells(row, list(by_clip)) for row in means},
+        "differences": {row.name: _cells(row, list(by_clip)) for row in differences},
+        "whole sets": {
+            run: {name: _value(results, name) for name in over_all} for run, results in runs.items()
+        },
+    }
+    write_text(out / "comparison.json", json.dumps(written, indent=1) + "\n")
+    page = write_report(out / "report.html", [Part("", sections)], "Comparison", ", ".join(runs))
+    log_scores(config, written["means"], page)
+    log.info("report: %s", page)
+
+
+def _read_runs(folders: list[str]) -> dict[str, dict[str, Any]]:
+    """Folder -> its results; ValueError where they cannot be compared."""
+    if len(set(folders)) < 2:
+        raise ValueError(f"compare={folders} must name at least two folders")
+    runs = {}
+    for folder in folders:
+        file = Path(folder) / "results.json"
+        if not file.is_file():
+            raise FileNotFoundError(f"compare: {folder} holds no results.json; evaluate.py writes it")
+        results = json.loads(file.read_text())
+        if "clips" not in results:
+            raise ValueError(
+                f"compare: {file} is not of scored videos (evaluate.py videos.generated=DIR writes such)"
+            )
+        runs[folder] = results
+    first, *others = runs.items()
+    for folder, results in others:
+        for what in MUST_AGREE:
+            ours, theirs = first[1]["protocol"][what], results["protocol"][what]
+            if ours != theirs:
+                raise ValueError(
+                    f"{first[0]} was scored with {what} {ours} and {folder} with {theirs}: score them alike"
+                )
+    return runs
+
+
+def _common_metrics(runs: dict[str, dict[str, Any]]) -> list[str]:
+    """Those that every run has, made in the same way."""
+    first, *others = runs.values()
+    names = []
+    for name, backend in first["backends"].items():
+        made = {results["backends"].get(name) for results in others}
+        if made == {backend} and all(_whole(results, name) is not None for results in runs.values()):
+            names.append(name)
+        elif made - {None, backend}:
+            log.warning("%s is left out: made by %s here, by %s there", name, backend, made - {backend})
+    if not names:
+        raise ValueError("the runs have no metric in common")
+    return names
+
+
+def _figures(results: dict[str, Any], name: str) -> dict[str, float]:
+    """Clip -> figure of the generated video."""
+    clips = results["clips"].items()
+    return {clip: systems[GENERATED][name] for clip, systems in clips if name in systems.get(GENERATED, {})}
+
+
+def _whole(results: dict[str, Any], name: str) -> Score | None:
+    score = results["scores"].get(GENERATED, {}).get(name)
+    if score is None or score["value"] is None:
+        return None
+    return Score(score["value"], score["scored"], score["given"])
+
+
+def _value(results: dict[str, Any], name: str) -> float | None:
+    score = _whole(results, name)
+    return None if score is None else score.value
+
+
+def _cells(row: Row, names: list[str]) -> dict[str, Any]:
+    return {
+        name: {
+            "value": cell.value if math.isfinite(cell.value) else None,
+            "scored": cell.scored,
+            "interval": cell.interval,
+        }
+        for name, cell in zip(names, row.cells, strict=True)
+        if isinstance(cell, Score)
+    }

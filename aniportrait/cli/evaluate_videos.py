@@ -1,0 +1,168 @@
+"""python evaluate.py videos.generated=DIR: any videos scored, beside the real ones, by every metric that is here."""
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from lightning.fabric import Fabric
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from aniportrait.cli.pipelines import face_landmarker
+from aniportrait.cli.video_report import write_video_results
+from aniportrait.data.sound import MediaError
+from aniportrait.evaluation.distortions import DISTORTIONS
+from aniportrait.evaluation.measured_clips import MeasuredClip, MeasuredFolder, measure
+from aniportrait.evaluation.video_files import PairFiles, detected, pairs_of_folders, read_pair
+from aniportrait.evaluation.video_metric import MissingBackendError, VideoMetric
+from aniportrait.evaluation.video_scores import score_clips
+from aniportrait.evaluation.video_systems import COPY, GENERATED, REAL, distorted_systems, systems_of
+from aniportrait.face.landmarks import FaceLandmarker
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_videos(config: DictConfig) -> None:
+    """Measure every clip that is not measured yet, then write out/results.json and out/report.html."""
+    if config.processes < 1:
+        raise ValueError(f"processes ({config.processes}) must be at least 1")
+    metrics, skipped = available_metrics(config)
+    if not metrics:
+        raise ValueError(f"none of the metrics can be computed here: {'; '.join(skipped.values())}")
+    if config.processes == 1:
+        VideoScoring(config, metrics).measure_share(0, 1, config.device)
+    else:
+        fabric = Fabric(accelerator=config.device, devices=config.processes, strategy="ddp_spawn")
+        fabric.launch(_measure_share, config)
+    scoring = VideoScoring(config, metrics)
+    failures = scoring.failures()
+    scores = score_clips(scoring.measured, scoring.systems, metrics, len(scoring.files), config.seed)
+    scores.failures.update(failures)
+    write_video_results(config, scoring.files, metrics, skipped, scores)
+
+
+def available_metrics(config: DictConfig) -> tuple[dict[str, VideoMetric], dict[str, str]]:
+    """The metrics that can be computed here, and of the others why not and what to do."""
+    if config.only is not None and (unknown := sorted(set(config.only) - set(config.metrics))):
+        raise ValueError(f"only={','.join(unknown)} must name some of {', '.join(config.metrics)}")
+    metrics: dict[str, VideoMetric] = {}
+    skipped: dict[str, str] = {}
+    for name, node in config.metrics.items():
+        if node is None or (config.only is not None and name not in config.only):
+            continue
+        try:
+            metric = instantiate(node)
+        except MissingBackendError as error:
+            skipped[name] = str(error)
+            continue
+        absent = [
+            need for need in ("real", "reference") if need in metric.needs and config.videos[need] is None
+        ]
+        if absent:
+            skipped[name] = " and ".join(f"needs videos.{need}=DIR" for need in absent)
+        else:
+            metrics[name] = metric
+    return metrics, skipped
+
+
+def _measure_share(fabric: Fabric, config: DictConfig) -> None:
+    scoring = VideoScoring(config, available_metrics(config)[0])
+    scoring.measure_share(fabric.global_rank, fabric.world_size, fabric.device)
+
+
+class VideoScoring:
+    """The clips of a configuration and what was measured of each, kept below out/measured.
+
+    Args:
+        metrics: those that are computed, by name.
+    """
+
+    def __init__(self, config: DictConfig, metrics: dict[str, VideoMetric]):
+        self.config = config
+        self.metrics = metrics
+        videos = config.videos
+        self.files = pairs_of_folders(videos.generated, videos.real, videos.reference)
+        self.folder = MeasuredFolder(Path(config.out) / "measured")
+
+    @property
+    def systems(self) -> list[str]:
+        """The rows, in the table's order."""
+        if self.config.videos.real is None:
+            return [GENERATED]
+        return [GENERATED, REAL, COPY, *(DISTORTIONS if self.config.videos.distortions else ())]
+
+    def measure_share(self, rank: int, world: int, device: Any) -> None:
+        """Measure every `world`-th clip of those that are not measured, from the `rank`-th on."""
+        todo = [pair for pair in self.files if self._finished(pair, "") is None]
+        if rank == 0 and len(todo) < len(self.files):
+            log.info("%d of %d clips are measured already", len(self.files) - len(todo), len(self.files))
+        if not todo:
+            return
+        for metric in self.metrics.values():
+            metric.to(device)
+        with face_landmarker(self.config.paths, "image") as landmarker:
+            for pair in tqdm(todo[rank::world], "scoring", unit="clip", disable=rank > 0):
+                self.folder.write(pair.key, self._measure(pair, landmarker), self._fingerprint(pair))
+
+    def failures(self) -> dict[str, str]:
+        """Clip -> why it could not be read; ValueError where they are more than is tolerated."""
+        failures = {}
+        for pair in self.files:
+            clip = self.folder.read(pair.key, self._fingerprint(pair), "")
+            if clip is None or clip.failure:
+                failures[pair.key] = "not measured" if clip is None else str(clip.failure)
+        bound = self.config.videos.max_failed
+        if len(failures) > bound * len(self.files):
+            some = "; ".join(f"{key}: {why}" for key, why in list(failures.items())[:3])
+            raise ValueError(
+                f"{len(failures)} of {len(self.files)} clips cannot be scored, more than videos.max_failed={bound:g} "
+                f"allows: {some}"
+            )
+        return failures
+
+    def measured(self, system: str) -> Iterator[tuple[str, MeasuredClip]]:
+        """A system's clips in order of their names, whoever measured them."""
+        for pair in self.files:
+            if (clip := self._finished(pair, system)) is not None:
+                yield pair.key, clip
+
+    def _measure(self, pair: PairFiles, landmarker: FaceLandmarker) -> MeasuredClip:
+        """What a clip's videos say, or why they cannot be read."""
+        videos = self.config.videos
+        try:
+            read, remark = read_pair(pair, landmarker, videos.size, videos.fps)
+            detect = partial(detected, landmarker=landmarker, fps=read.generated.fps)
+            systems = systems_of(read, detect)
+            if videos.distortions:
+                other, _ = read_pair(self._next(pair), landmarker, videos.size, read.generated.fps)
+                systems |= distorted_systems(read, other, detect)
+        except (MediaError, ValueError, OSError) as error:
+            log.warning("%s cannot be scored: %s", pair.key, error)
+            return MeasuredClip(failure=str(error))
+        return measure(systems, self.metrics, remark)
+
+    def _finished(self, pair: PairFiles, system: str) -> MeasuredClip | None:
+        clip = self.folder.read(pair.key, self._fingerprint(pair), system)
+        return None if clip is None or clip.failure else clip
+
+    def _next(self, pair: PairFiles) -> PairFiles:
+        return self.files[(self.files.index(pair) + 1) % len(self.files)]
+
+    def _fingerprint(self, pair: PairFiles) -> list[Any]:
+        """Changes with the videos and with all that their measures depend on."""
+        videos = self.config.videos
+        return [
+            pair.fingerprint,
+            self._next(pair).fingerprint if videos.distortions else None,
+            [videos.size, videos.fps],
+            [[name, self._backend(name)] for name in self.metrics],
+        ]
+
+    def _backend(self, name: str) -> Any:
+        return [
+            self.metrics[name].backend,
+            OmegaConf.to_container(self.config.metrics[name], resolve=True),
+        ]

@@ -1,0 +1,164 @@
+"""Folders of videos as pairs of what was generated and what is real."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from aniportrait.data.media import probe, read_video
+from aniportrait.data.sound import NoAudioError, read_audio
+from aniportrait.evaluation.video_pair import ScoredVideo, VideoPair
+from aniportrait.face.landmarks import FaceLandmarker, NoFaceError
+from aniportrait.face.topology import BLENDSHAPES, POINTS, VERTICES
+from aniportrait.face.track import FaceTrack
+
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+LENGTH_TOLERANCE = 0.1
+"""Seconds by which a pair may differ in length before it is said that only the common part is scored."""
+
+
+@dataclass(frozen=True)
+class PairFiles:
+    """The files of one clip; `real` and `reference` are None where there is none."""
+
+    key: str
+    generated: Path
+    real: Path | None = None
+    reference: Path | None = None
+
+    @property
+    def fingerprint(self) -> list[list[str | int]]:
+        """Name, size and time of each file: changes with any of them."""
+        files = (file for file in (self.generated, self.real, self.reference) if file is not None)
+        return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
+def pairs_of_folders(
+    generated: str | Path, real: str | Path | None = None, reference: str | Path | None = None
+) -> list[PairFiles]:
+    """The videos of a folder, each with the real video and the portrait of the same name, in order of their names.
+
+    Raises:
+        ValueError: no video, two of one name, or a generated video without a real one or a portrait where folders
+            of these are given.
+    """
+    ours = _by_name(generated, VIDEOS, "videos.generated")
+    others = {
+        "real": _by_name(real, VIDEOS, "videos.real") if real else None,
+        "reference": _by_name(reference, PICTURES, "videos.reference") if reference else None,
+    }
+    for what, files in others.items():
+        if files is not None and (alone := sorted(set(ours) - set(files))):
+            raise ValueError(
+                f"{len(alone)} of {len(ours)} generated videos have no file of the same name in videos.{what}: "
+                f"{', '.join(alone[:5])}{', ...' if len(alone) > 5 else ''}"
+            )
+    return [
+        PairFiles(key, ours[key], **{what: files and files[key] for what, files in others.items()})
+        for key in sorted(ours)
+    ]
+
+
+def read_pair(
+    files: PairFiles, landmarker: FaceLandmarker, size: int | None = None, fps: float | None = None
+) -> tuple[VideoPair, str | None]:
+    """A pair as metrics see it, and a remark if something of it was left out.
+
+    Both come at one rate and one size: `fps` or the generated video's own, (size, size) or the generated video's own.
+    Only the frames that both have are kept.
+
+    Args:
+        landmarker: in image mode, so that a frame's landmarks do not depend on how many came before.
+    """
+    rate = fps or probe(files.generated).fps
+    frames = _frames(files.generated, rate, (size, size) if size else None)
+    real = None if files.real is None else _frames(files.real, rate, tuple(frames.shape[-2:]))
+    remark = None
+    if real is not None:
+        if abs(len(real) - len(frames)) > LENGTH_TOLERANCE * rate:
+            remark = f"{len(frames)} generated and {len(real)} real frames: the common ones are scored"
+        count = min(len(real), len(frames))
+        frames, real = frames[:count], real[:count]
+    reference = None
+    if files.reference is not None:
+        picture = np.asarray(Image.open(files.reference).convert("RGB"))
+        reference = _resized(
+            torch.from_numpy(picture.copy()).permute(2, 0, 1)[None], tuple(frames.shape[-2:])
+        )[0]
+    pair = VideoPair(
+        files.key,
+        _scored(files.generated, frames, landmarker, rate),
+        None if real is None or files.real is None else _scored(files.real, real, landmarker, rate),
+        reference,
+    )
+    return pair, remark
+
+
+def detected(frames: Tensor, landmarker: FaceLandmarker, fps: float) -> FaceTrack:
+    """The face of (f, 3, h, w) uint8 frames; zeros and not valid throughout where no frame shows one."""
+    try:
+        return landmarker.track((frame.permute(1, 2, 0).contiguous().numpy() for frame in frames), fps)
+    except NoFaceError:
+        f = len(frames)
+        return FaceTrack(
+            landmarks=np.zeros((f, POINTS, 3), np.float32),
+            vertices=np.zeros((f, VERTICES, 3), np.float32),
+            pose_matrix=np.tile(np.eye(4, dtype=np.float32), (f, 1, 1)),
+            blendshapes=np.zeros((f, len(BLENDSHAPES)), np.float32),
+            valid=np.zeros(f, bool),
+        )
+
+
+def _by_name(folder: str | Path, suffixes: Sequence[str], setting: str) -> dict[str, Path]:
+    """Name without suffix -> file, of the files below a folder."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{setting}={folder} is not a folder")
+    files: dict[str, Path] = {}
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() in suffixes and not file.name.startswith("."):
+            key = file.relative_to(folder).with_suffix("").as_posix()
+            if key in files:
+                raise ValueError(
+                    f"{setting}: {files[key].name} and {file.name} have the same name: rename one"
+                )
+            files[key] = file
+    if not files:
+        raise ValueError(f"{setting}={folder} holds no file that ends in {', '.join(suffixes)}")
+    return files
+
+
+def _frames(path: Path, fps: float, size: tuple[int, int] | None) -> Tensor:
+    """(f, 3, h, w) uint8, resized as they come."""
+    frames = []
+    for picture in read_video(path, fps):
+        frame = torch.from_numpy(picture).permute(2, 0, 1)[None]
+        frames.append(frame if size is None else _resized(frame, size))
+    return torch.cat(frames)
+
+
+def _resized(frames: Tensor, size: tuple[int, ...]) -> Tensor:
+    """(f, 3, h, w) uint8 -> (f, 3, *size) uint8, bilinear with antialias; over 2 % of distortion is an error."""
+    height, width = frames.shape[-2:]
+    if (height, width) == size:
+        return frames
+    if abs(height * size[1] / (width * size[0]) - 1) > 0.02:
+        raise ValueError(
+            f"{width}x{height} pixels cannot become {size[1]}x{size[0]} without distortion: crop the videos alike first"
+        )
+    shrunk = functional.interpolate(frames.float(), size, mode="bilinear", antialias=True)
+    return shrunk.round().clamp(0, 255).byte()
+
+
+def _scored(path: Path, frames: Tensor, landmarker: FaceLandmarker, fps: float) -> ScoredVideo:
+    try:
+        audio = read_audio(path, start=probe(path).start)
+    except NoAudioError:
+        audio = None
+    return ScoredVideo(frames, detected(frames, landmarker, fps), audio, fps)

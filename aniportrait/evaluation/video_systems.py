@@ -1,0 +1,57 @@
+"""The rows of a table of videos: the generated one, the real one, copying the portrait, distorted real ones."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from aniportrait.evaluation.distortions import DISTORTIONS
+from aniportrait.evaluation.video_pair import ScoredVideo, VideoPair
+from aniportrait.face.track import FaceTrack
+
+GENERATED, REAL, COPY = "generated", "real video", "copying the portrait"
+
+Detect = Callable[[Tensor], FaceTrack]
+"""(f, 3, h, w) uint8 frames -> their face."""
+
+
+def systems_of(pair: VideoPair, detect: Detect) -> dict[str, VideoPair]:
+    """System -> what is scored of it.
+
+    The real video is held against nothing but the portrait. The copy shows the portrait, or where none is given the
+    real video's first frame, in every frame.
+    """
+    systems = {GENERATED: pair}
+    if pair.real is not None:
+        systems[REAL] = replace(pair, generated=pair.real, real=None)
+        still = pair.real.frames[0] if pair.reference is None else pair.reference
+        systems[COPY] = replace(pair, generated=_standing(still, pair.real, detect))
+    return systems
+
+
+def distorted_systems(pair: VideoPair, other: VideoPair, detect: Detect) -> dict[str, VideoPair]:
+    """Distortion -> the real video under it, held against the real video as it is; none without a real video.
+
+    Args:
+        other: another clip, for the distortion that changes the person.
+    """
+    if pair.real is None or other.real is None:
+        return {}
+    return {
+        name: replace(pair, generated=distort(pair.real, other.real, detect))
+        for name, distort in DISTORTIONS.items()
+    }
+
+
+def _standing(still: Tensor, real: ScoredVideo, detect: Detect) -> ScoredVideo:
+    """One picture for as long as the real video, with its sound."""
+    frames = still[None].expand(len(real), -1, -1, -1)
+    face = detect(still[None])
+    track = FaceTrack(
+        *(
+            np.repeat(values, len(real), axis=0)
+            for values in (face.landmarks, face.vertices, face.pose_matrix, face.blendshapes, face.valid)
+        )
+    )
+    return ScoredVideo(frames, track, real.audio, real.fps)
