@@ -21,6 +21,7 @@ from aniportrait.cli.evaluate_motion import evaluate_motion
 from aniportrait.cli.evaluate_speech import evaluate_audio2mesh
 from aniportrait.cli.evaluate_videos import evaluate_videos
 from aniportrait.cli.portrait_trials import warn_of_trained_frames
+from aniportrait.cli.protocol_videos import evaluate_protocol
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import write_video
 from aniportrait.data.mixture import one_folder
@@ -67,7 +68,7 @@ def evaluate(config: DictConfig) -> None:
 
 
 def evaluate_weights(config: DictConfig) -> None:
-    """Score every network of the weights, then write out/results.json and out/report.html."""
+    """Score the networks of the weights, or by a protocol their videos; write out/results.json and out/report.html."""
     weights = open_weights(config.weights)
     index = _index(config)
     if config.split is None:
@@ -76,6 +77,9 @@ def evaluate_weights(config: DictConfig) -> None:
             log.warning("%s has no test clips: the val clips are scored", index.folder)
     if not index.of_split(config.split):
         raise ValueError(f"{index.folder} holds no clip of split={config.split}")
+    if config.protocol is not None:
+        evaluate_protocol(config, index)
+        return
     out = Path(config.out)
     write_example(index, config.split, out / "samples")
     parts: list[Part] = []

@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
-from lightning.fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from aniportrait.cli.pipelines import face_landmarker
+from aniportrait.cli.shares import run_shares
 from aniportrait.cli.video_report import write_video_results
 from aniportrait.data.sound import MediaError
 from aniportrait.evaluation.distortions import DISTORTIONS
@@ -27,16 +28,10 @@ log = logging.getLogger(__name__)
 
 def evaluate_videos(config: DictConfig) -> None:
     """Measure every clip that is not measured yet, then write out/results.json and out/report.html."""
-    if config.processes < 1:
-        raise ValueError(f"processes ({config.processes}) must be at least 1")
     metrics, skipped = available_metrics(config)
     if not metrics:
         raise ValueError(f"none of the metrics can be computed here: {'; '.join(skipped.values())}")
-    if config.processes == 1:
-        VideoScoring(config, metrics).measure_share(0, 1, config.device)
-    else:
-        fabric = Fabric(accelerator=config.device, devices=config.processes, strategy="ddp_spawn")
-        fabric.launch(_measure_share, config)
+    run_shares(_measure_share, config)
     scoring = VideoScoring(config, metrics)
     failures = scoring.failures()
     scores = score_clips(scoring.measured, scoring.systems, metrics, len(scoring.files), config.seed)
@@ -68,9 +63,8 @@ def available_metrics(config: DictConfig) -> tuple[dict[str, VideoMetric], dict[
     return metrics, skipped
 
 
-def _measure_share(fabric: Fabric, config: DictConfig) -> None:
-    scoring = VideoScoring(config, available_metrics(config)[0])
-    scoring.measure_share(fabric.global_rank, fabric.world_size, fabric.device)
+def _measure_share(rank: int, world: int, device: torch.device, config: DictConfig) -> None:
+    VideoScoring(config, available_metrics(config)[0]).measure_share(rank, world, device)
 
 
 class VideoScoring:
@@ -94,7 +88,7 @@ class VideoScoring:
             return [GENERATED]
         return [GENERATED, REAL, COPY, *(DISTORTIONS if self.config.videos.distortions else ())]
 
-    def measure_share(self, rank: int, world: int, device: Any) -> None:
+    def measure_share(self, rank: int, world: int, device: torch.device) -> None:
         """Measure every `world`-th clip of those that are not measured, from the `rank`-th on."""
         todo = [pair for pair in self.files if self._finished(pair, "") is None]
         if rank == 0 and len(todo) < len(self.files):

@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
@@ -27,7 +27,11 @@ log = logging.getLogger(__name__)
 TOPICS = {"pictures": "Pictures", "face": "Face", "motion": "Motion", "sound": "Lips and sound"}
 SHOWN = 3
 """Best and worst clips that are shown of each."""
-KINDS = {GENERATED: "ours", REAL: "bound", COPY: "baseline"}
+KINDS: dict[str, Literal["ours", "baseline", "control", "bound"]] = {
+    GENERATED: "ours",
+    REAL: "bound",
+    COPY: "baseline",
+}
 
 
 def write_video_results(

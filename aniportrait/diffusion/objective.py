@@ -30,6 +30,7 @@ def diffusion_loss(
     noise_offset: float = 0.0,
     snr_gamma: float | None = None,
     weight: Tensor | None = None,
+    change_weight: float = 0.0,
 ) -> tuple[Tensor, DiffusionTerms]:
     """Noise the latents, let the denoiser predict, compare.
 
@@ -41,6 +42,8 @@ def diffusion_loss(
         noise_offset: share of noise that is equal for a whole channel of a clip.
         snr_gamma: cap of the signal-to-noise ratio in `min_snr_weights`; None or 0: all weigh the same.
         weight: (b, f, 1, h, w) of each latent pixel; its mean over a sample does not matter.
+        change_weight: of the squared error of the changes from each frame to the next, added to that of the frames.
+            What is wrong in all frames alike has no part in it, what flickers has twice its own square.
 
     Returns:
         the loss, a scalar, and DiffusionTerms.
@@ -55,12 +58,16 @@ def diffusion_loss(
     timesteps = _random_timesteps(scheduler.config["num_train_timesteps"], b, generator).to(latents.device)
     noisy_latents = scheduler.add_noise(latents, noise, timesteps)  # pyright: ignore[reportArgumentType]
     prediction = denoiser(noisy_latents, timesteps)
-    error = (prediction.float() - prediction_target(scheduler, latents, noise, timesteps).float()).square()
+    wrong = prediction.float() - prediction_target(scheduler, latents, noise, timesteps).float()
+    error = wrong.square()
     if weight is not None:
         error = error * (weight / weight.mean(dim=(1, 2, 3, 4), keepdim=True))
     per_sample = error.mean(dim=(1, 2, 3, 4))
     weights = min_snr_weights(scheduler, timesteps, snr_gamma) if snr_gamma else 1.0
-    return (per_sample * weights).mean(), DiffusionTerms(
+    penalised = per_sample
+    if change_weight and latents.shape[1] > 1:
+        penalised = per_sample + change_weight * wrong.diff(dim=1).square().mean(dim=(1, 2, 3, 4))
+    return (penalised * weights).mean(), DiffusionTerms(
         per_sample.detach(), timesteps, noise.mean(dim=(1, 2, 3, 4))
     )
 

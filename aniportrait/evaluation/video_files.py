@@ -49,19 +49,16 @@ def pairs_of_folders(
             of these are given.
     """
     ours = _by_name(generated, VIDEOS, "videos.generated")
-    others = {
-        "real": _by_name(real, VIDEOS, "videos.real") if real else None,
-        "reference": _by_name(reference, PICTURES, "videos.reference") if reference else None,
-    }
-    for what, files in others.items():
+    true = _by_name(real, VIDEOS, "videos.real") if real else None
+    portraits = _by_name(reference, PICTURES, "videos.reference") if reference else None
+    for what, files in (("real", true), ("reference", portraits)):
         if files is not None and (alone := sorted(set(ours) - set(files))):
             raise ValueError(
                 f"{len(alone)} of {len(ours)} generated videos have no file of the same name in videos.{what}: "
                 f"{', '.join(alone[:5])}{', ...' if len(alone) > 5 else ''}"
             )
     return [
-        PairFiles(key, ours[key], **{what: files and files[key] for what, files in others.items()})
-        for key in sorted(ours)
+        PairFiles(key, ours[key], true and true[key], portraits and portraits[key]) for key in sorted(ours)
     ]
 
 
@@ -78,7 +75,8 @@ def read_pair(
     """
     rate = fps or probe(files.generated).fps
     frames = _frames(files.generated, rate, (size, size) if size else None)
-    real = None if files.real is None else _frames(files.real, rate, tuple(frames.shape[-2:]))
+    height, width = frames.shape[-2:]
+    real = None if files.real is None else _frames(files.real, rate, (height, width))
     remark = None
     if real is not None:
         if abs(len(real) - len(frames)) > LENGTH_TOLERANCE * rate:
@@ -88,9 +86,7 @@ def read_pair(
     reference = None
     if files.reference is not None:
         picture = np.asarray(Image.open(files.reference).convert("RGB"))
-        reference = _resized(
-            torch.from_numpy(picture.copy()).permute(2, 0, 1)[None], tuple(frames.shape[-2:])
-        )[0]
+        reference = _resized(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None], (height, width))[0]
     pair = VideoPair(
         files.key,
         _scored(files.generated, frames, landmarker, rate),
@@ -143,7 +139,7 @@ def _frames(path: Path, fps: float, size: tuple[int, int] | None) -> Tensor:
     return torch.cat(frames)
 
 
-def _resized(frames: Tensor, size: tuple[int, ...]) -> Tensor:
+def _resized(frames: Tensor, size: tuple[int, int]) -> Tensor:
     """(f, 3, h, w) uint8 -> (f, 3, *size) uint8, bilinear with antialias; over 2 % of distortion is an error."""
     height, width = frames.shape[-2:]
     if (height, width) == size:

@@ -73,6 +73,7 @@ class ObjectiveSettings:
     snr_gamma: float
     face_weight: float
     mouth_weight: float
+    change_weight: float = 0.0
 
     def without_dropout(self) -> "ObjectiveSettings":
         return replace(self, dropout=ConditionDropout())
@@ -108,6 +109,7 @@ def portrait_loss(
         noise_offset=settings.noise_offset,
         snr_gamma=settings.snr_gamma,
         weight=pixel_weights(batch, latents.shape[-2], latents.shape[-1], settings),
+        change_weight=settings.change_weight,
     )
 
 

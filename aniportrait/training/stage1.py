@@ -34,6 +34,8 @@ class Stage1(LightningModule):
         image_embeds_dropout, reference_dropout: shares from which one of its two forms is hidden.
         noise_offset, snr_gamma: see `diffusion_loss`.
         face_weight, mouth_weight: of errors in the boxes of face and mouth; see `pixel_weights`.
+        change_weight: of errors in what changes between successive frames; see `diffusion_loss`. Stage 1's are not
+            successive.
         frozen: beginnings of names of weights that are not trained.
         seed: of noise, timesteps and dropout, together with step and position in the global batch.
     """
@@ -56,12 +58,15 @@ class Stage1(LightningModule):
         reference_dropout: float = 0.0,
         mouth_weight: float = 1.0,
         frozen: Sequence[str] = (),
+        change_weight: float = 0.0,
     ):
         super().__init__()
         self.networks = networks
         self.scheduler = scheduler
         dropout = ConditionDropout(condition_dropout, image_embeds_dropout, reference_dropout)
-        self.settings = ObjectiveSettings(dropout, noise_offset, snr_gamma, face_weight, mouth_weight)
+        self.settings = ObjectiveSettings(
+            dropout, noise_offset, snr_gamma, face_weight, mouth_weight, change_weight
+        )
         for beginning in frozen:
             freeze(networks, beginning)
         self.seed = seed

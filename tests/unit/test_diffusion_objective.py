@@ -84,6 +84,24 @@ def test_pixel_weights_choose_where_errors_count():
     assert float(loss) == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [((1.0, 1.0, 1.0), 1.0), ((1.0, -1.0, 1.0), 1 + 3.0 * 4)],
+    ids=["standing", "flickering"],
+)
+def test_changes_from_frame_to_frame_count_besides_the_frames(errors, expected):
+    scheduler = build_scheduler()
+
+    def wrong(noisy_latents, timesteps):
+        prediction = Oracle(scheduler, LATENTS)(noisy_latents, timesteps)
+        return prediction + torch.tensor(errors)[None, :, None, None, None]
+
+    settings = {"scheduler": scheduler, "generator": seeded(), "change_weight": 3.0}
+    loss, terms = diffusion_loss(wrong, LATENTS, **settings)
+    assert float(loss) == pytest.approx(expected, abs=1e-3)
+    assert torch.allclose(terms.per_sample, torch.ones(4), atol=1e-3)
+
+
 def test_the_noise_offset_is_equal_over_a_channel_of_a_clip():
     scheduler = build_scheduler()
     oracle = Oracle(scheduler, LATENTS)

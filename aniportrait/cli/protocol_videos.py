@@ -1,0 +1,223 @@
+"""Videos of a fixed list of clips, sampled with fixed seeds as a protocol of conf/metrics says, to be scored."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from tqdm import tqdm
+
+from aniportrait.checkpoints.store import Weights, open_weights
+from aniportrait.cli.evaluate_videos import evaluate_videos
+from aniportrait.cli.networks import load_network
+from aniportrait.cli.pipelines import portrait_pipeline, predicted_motion, sampling_settings
+from aniportrait.cli.shares import run_shares
+from aniportrait.data.clip_codec import decode_frames
+from aniportrait.data.media import write_video
+from aniportrait.data.schema import SAMPLE_RATE, ClipSample
+from aniportrait.data.shards import ShardEntry, ShardIndex, read_sample
+from aniportrait.data.whole_file import whole_file, write_text
+from aniportrait.face.canonical import load_canonical_face
+from aniportrait.face.crop import SquareCrop
+from aniportrait.face.task_file import find_task_file
+from aniportrait.pipelines.audio_driven import AudioDriven
+from aniportrait.pipelines.picture import Picture
+from aniportrait.pipelines.portrait import SamplingSettings
+from aniportrait.pipelines.reenact import Reenact
+
+log = logging.getLogger(__name__)
+
+Animate = Callable[["Shown", SamplingSettings], np.ndarray]
+"""(what is shown, settings) -> (f, h, w, 3) uint8 frames."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One video of a protocol.
+
+    Args:
+        picture: the portrait.
+        sample: the clip that drives it.
+        frames: its first frames, so many.
+    """
+
+    picture: Picture
+    sample: ClipSample
+    frames: int
+
+    @property
+    def audio(self) -> np.ndarray | None:
+        """(n,) the clip's sound during these frames."""
+        if self.sample.audio is None:
+            return None
+        return self.sample.audio[: round(self.frames / self.sample.meta.fps * SAMPLE_RATE)]
+
+
+def evaluate_protocol(config: DictConfig, index: ShardIndex) -> None:
+    """Sample what out/videos does not hold yet, then score it."""
+    entries = protocol_clips(config, index)
+    folder = Path(config.out) / "videos"
+    _claim(folder, config, index, entries)
+    run_shares(_sample_share, config)
+    config.videos.generated = str(folder / "generated")
+    config.videos.reference = str(folder / "reference")
+    if config.protocol.task != "cross_identity":  # another person's video is no truth
+        config.videos.real = str(folder / "real")
+    evaluate_videos(config)
+
+
+def protocol_clips(config: DictConfig, index: ShardIndex) -> list[ShardEntry]:
+    """The clips that the protocol names, or all of the split where it names none."""
+    if config.protocol.task not in TASKS:
+        raise ValueError(f"protocol.task={config.protocol.task} must be one of {', '.join(TASKS)}")
+    entries = list(index.of_split(config.split))
+    if config.protocol.task == "audio_driven":
+        entries = [entry for entry in entries if entry.has_audio]
+    if config.protocol.task == "cross_identity" and len({entry.identity for entry in entries}) < 2:
+        raise ValueError("protocol.task=cross_identity needs clips of at least two people")
+    if not entries:
+        raise ValueError(f"{index.folder} holds no clip of split={config.split} that the protocol can use")
+    return entries
+
+
+def _sample_share(rank: int, world: int, device: torch.device, config: DictConfig) -> None:
+    """Sample every n-th of the videos that are not there."""
+    index = ShardIndex.load(config.data.folder)
+    entries = protocol_clips(config, index)
+    folder = Path(config.out) / "videos"
+    todo = [entry for entry in entries if not (folder / "generated" / f"{entry.key}.mp4").is_file()]
+    if rank == 0 and len(todo) < len(entries):
+        log.info("%d of %d videos are sampled already", len(entries) - len(todo), len(entries))
+    if not todo:
+        return
+    config = config.copy()
+    config.device = str(device)
+    weights = open_weights(config.weights)
+    settings = protocol_settings(weights, config)
+    animate = TASKS[config.protocol.task](weights, config)
+    for entry in tqdm(todo[rank::world], "sampling", unit="video", disable=rank > 0):
+        number = entries.index(entry)
+        shown = _shown(entry, _portrait_of(entries, number, config.protocol.task), config.protocol.seconds)
+        _write(folder, shown, animate(shown, replace(settings, seed=config.seed + number)))
+
+
+def protocol_settings(weights: Weights, config: DictConfig) -> SamplingSettings:
+    """Steps and guidance as asked for, else as the weights' model states."""
+    return sampling_settings(
+        weights,
+        config.paths,
+        seed=config.seed,
+        steps=config.sampling_steps,
+        guidance_scale=config.guidance_scale,
+        guidance_rescale=config.guidance_rescale,
+    )
+
+
+def _self_reenactment(weights: Weights, config: DictConfig) -> Animate:
+    pipeline = portrait_pipeline(weights, config)
+
+    def animate(shown: Shown, settings: SamplingSettings) -> np.ndarray:
+        picture, track = shown.picture, shown.sample.track[: shown.frames]
+        return pipeline(picture.image, picture.track.landmarks[0], track.landmarks, settings)
+
+    return animate
+
+
+def _cross_identity(weights: Weights, config: DictConfig) -> Animate:
+    pipeline = Reenact(portrait_pipeline(weights, config))
+    return lambda shown, settings: pipeline(shown.picture, shown.sample.track[: shown.frames], settings)
+
+
+def _audio_driven(weights: Weights, config: DictConfig) -> Animate:
+    pipeline = portrait_pipeline(weights, config)
+    audio2mesh = load_network(weights, "audio2mesh", config.paths).to(config.device)
+    mesh_fps = float(weights.card("audio2mesh")["settings"]["fps"])
+    motion = predicted_motion(weights, config)
+    face = load_canonical_face(find_task_file(config.paths.face_landmarker))
+
+    def animate(shown: Shown, settings: SamplingSettings) -> np.ndarray:
+        if shown.audio is None:
+            raise ValueError(f"{shown.sample.meta.key} has no sound to drive it")
+        fps = shown.sample.meta.fps
+        return AudioDriven(audio2mesh, mesh_fps, motion, pipeline, fps, face)(
+            shown.picture, shown.audio, settings
+        )
+
+    return animate
+
+
+TASKS = {
+    "self_reenactment": _self_reenactment,
+    "cross_identity": _cross_identity,
+    "audio_driven": _audio_driven,
+}
+"""What drives a portrait: the person's own clip, another person's, or sound alone."""
+
+
+def _portrait_of(entries: list[ShardEntry], number: int, task: str) -> ShardEntry:
+    """The clip whose person is shown: the same, or for cross_identity the next of another person."""
+    if task != "cross_identity":
+        return entries[number]
+    following = (entries[(number + step) % len(entries)] for step in range(1, len(entries)))
+    return next(entry for entry in following if entry.identity != entries[number].identity)
+
+
+def _shown(entry: ShardEntry, portrait: ShardEntry, seconds: float | None) -> Shown:
+    """A clip driving the first frame with a face of `portrait`."""
+    sample = read_sample(entry.folder, entry)
+    person = sample if portrait == entry else read_sample(portrait.folder, portrait)
+    first = int(np.flatnonzero(person.track.valid)[0])
+    image = decode_frames(person.video, [first])[0]
+    picture = Picture(
+        image, person.track[first : first + 1], SquareCrop(0, 0, image.shape[1], image.shape[0])
+    )
+    frames = sample.meta.frames
+    if seconds is not None:
+        frames = min(frames, max(1, round(seconds * sample.meta.fps)))
+    return Shown(picture, sample, frames)
+
+
+def _write(folder: Path, shown: Shown, frames: np.ndarray) -> None:
+    """The real video and the portrait first: a generated video that is there is complete."""
+    key, fps = shown.sample.meta.key, shown.sample.meta.fps
+    truth = decode_frames(shown.sample.video, range(shown.frames))
+    write_video(folder / "real" / f"{key}.mp4", list(truth), fps, shown.audio)
+    (folder / "reference").mkdir(exist_ok=True)
+    with whole_file(folder / "reference" / f"{key}.png") as partial:
+        Image.fromarray(shown.picture.image).save(partial, "PNG")
+    write_video(folder / "generated" / f"{key}.mp4", frames, fps, shown.audio)
+
+
+def _claim(folder: Path, config: DictConfig, index: ShardIndex, entries: list[ShardEntry]) -> None:
+    """Say what the folder's videos are of; ValueError where it holds those of anything else."""
+    weights = open_weights(config.weights)
+    wanted: dict[str, Any] = {
+        "weights": _files_of(Path(weights.source)),
+        "data": index.digest,
+        "protocol": OmegaConf.to_container(config.protocol, resolve=True),
+        "clips": [entry.key for entry in entries],
+        "sampling": vars(protocol_settings(weights, config)),
+        "windows": config.windows,
+    }
+    file = folder / "sampled_with.json"
+    if file.is_file():
+        held = json.loads(file.read_text())
+        if differing := [name for name in wanted if held.get(name) != json.loads(json.dumps(wanted[name]))]:
+            raise ValueError(
+                f"out={config.out} holds videos sampled with other {', '.join(differing)} (videos/sampled_with.json): "
+                "choose another out=, or remove its folder videos"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(file, json.dumps(wanted, indent=1) + "\n")
+
+
+def _files_of(path: Path) -> list[list[str | int]]:
+    """Name, size and time of a weights folder's or checkpoint's files."""
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
