@@ -92,7 +92,9 @@ def with_delayed_sound(video: ScoredVideo, seconds: float) -> ScoredVideo:
         raise ValueError("a video without sound has none to delay")
     shift = round(seconds * SAMPLE_RATE)
     if abs(shift) >= len(video.audio):
-        raise ValueError(f"seconds ({seconds:g}) must be less than the sound's {len(video.audio) / SAMPLE_RATE:g}")
+        raise ValueError(
+            f"seconds ({seconds:g}) must be less than the sound's {len(video.audio) / SAMPLE_RATE:g}"
+        )
     delayed = np.zeros_like(video.audio)
     delayed[max(0, shift) : len(delayed) + min(0, shift)] = video.audio[
         max(0, -shift) : len(delayed) - max(0, shift)
@@ -107,7 +109,9 @@ def of_another_person(video: ScoredVideo, other: ScoredVideo) -> ScoredVideo:
         ValueError: the other video is shorter, or of another size or rate.
     """
     if len(other) < len(video):
-        raise ValueError(f"the other video's {len(other)} frames must not be fewer than the {len(video)} to replace")
+        raise ValueError(
+            f"the other video's {len(other)} frames must not be fewer than the {len(video)} to replace"
+        )
     if other.frames.shape[1:] != video.frames.shape[1:] or other.fps != video.fps:
         raise ValueError(
             f"the other video's frames {tuple(other.frames.shape[1:])} at {other.fps:g} fps must be as this one's "
@@ -150,7 +154,9 @@ def _soft_box(hidden: Tensor, shown: Tensor, height: int, width: int) -> Tensor:
         for side in (*boxes[..., :2].amin(dim=0).unbind(-1), *boxes[..., 2:].amax(dim=0).unbind(-1))
     )
     y, x = torch.arange(height)[:, None] + 0.5, torch.arange(width)[None] + 0.5
-    away = torch.hypot((x0 - x).clamp_min(0) + (x - x1).clamp_min(0), (y0 - y).clamp_min(0) + (y - y1).clamp_min(0))
+    away = torch.hypot(
+        (x0 - x).clamp_min(0) + (x - x1).clamp_min(0), (y0 - y).clamp_min(0) + (y - y1).clamp_min(0)
+    )
     return (1 - away / (SOFT_EDGE * (x1 - x0))).clamp_min(0)[:, None]
 
 
@@ -164,9 +170,7 @@ def _moved(picture: Tensor, turn: Tensor, shift: Tensor) -> Tensor:
     return F.grid_sample(every, grid.float(), mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _with_frames(
-    video: ScoredVideo, detect: Detect, damage: Callable[[Tensor, int], Tensor]
-) -> ScoredVideo:
+def _with_frames(video: ScoredVideo, detect: Detect, damage: Callable[[Tensor, int], Tensor]) -> ScoredVideo:
     """The video with every frame damaged, a few at a time, and the face detected again.
 
     Args: damage: frames (n, 3, h, w) uint8 and the number of the first -> floats in [0, 255].
