@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,7 +21,7 @@ from aniportrait.face.track import FaceTrack
 Detect = Callable[[Tensor], FaceTrack]
 """Frames (f, 3, h, w) uint8 RGB -> the face detected on them, as long as they are."""
 
-CHUNK = 16
+CHUNK = 2
 SOFT_EDGE = 0.25
 """Of the mouth box's width: over what distance outside of it a frozen mouth fades into the face."""
 
@@ -33,13 +32,11 @@ def blurred(video: ScoredVideo, detect: Detect, sigma: float) -> ScoredVideo:
         raise ValueError(f"sigma ({sigma:g}) must be above 0 pixels")
     reach = min(math.ceil(4 * sigma), min(video.frames.shape[-2:]) - 1)
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma).square())
-    kernel = kernel / kernel.sum()
+    kernel = (kernel / kernel.sum()).expand(3, 1, -1)
 
     def blur(frames: Tensor, _: int) -> Tensor:
-        pictures = rearrange(frames.float(), "f c h w -> (f c) 1 h w")
-        pictures = F.pad(pictures, (reach, reach, reach, reach), mode="reflect")
-        pictures = F.conv2d(F.conv2d(pictures, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
-        return rearrange(pictures, "(f c) 1 h w -> f c h w", c=3)
+        padded = F.pad(frames.float(), (reach, reach, reach, reach), mode="reflect")
+        return F.conv2d(F.conv2d(padded, kernel[:, :, None], groups=3), kernel[..., None], groups=3)
 
     return _with_frames(video, detect, blur)
 

@@ -10,7 +10,8 @@ from aniportrait.evaluation.video_metric import NotScoredError, real_video
 from aniportrait.evaluation.video_pair import ScoredVideo, VideoPair
 
 REGIONS = ("mouth", "background", "whole")
-CHUNK = 16
+CHUNK = 2
+"""Frames. On a CPU 16 at 512 x 512 take five times as long a frame as 2 or 1: they leave its caches."""
 
 
 def known_region(region: str) -> str:
@@ -41,13 +42,23 @@ def neighbouring_frames(
         raise NotScoredError("a single frame does not change")
     for first in range(0, len(real) - 1, CHUNK):
         after = min(first + CHUNK + 1, len(real))
-        ours, true = (to_floats(video.frames[first:after].to(device)) for video in (pair.generated, real))
-        mask = region_mask(real, region, first, after).to(device)
-        yield _pairs(ours), _pairs(true), _pairs(mask)
+        mask = region_mask(real, region, first, after)
+        rows, columns = surrounding(mask.any(dim=0))
+        ours, true = (
+            to_floats(video.frames[first:after, :, rows, columns].to(device))
+            for video in (pair.generated, real)
+        )
+        yield _pairs(ours), _pairs(true), _pairs(mask[:, rows, columns].to(device))
 
 
 def _pairs(frames: Tensor) -> Tensor:
     return torch.stack((frames[:-1], frames[1:]), dim=1)
+
+
+def surrounding(mask: Tensor) -> tuple[slice, slice]:
+    """The rows and the columns of a mask (h, w) that hold all that is in it: other pixels need not be looked at."""
+    rows, columns = (mask.any(dim=dim).nonzero().flatten().tolist() or [0] for dim in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def to_floats(frames: Tensor) -> Tensor:

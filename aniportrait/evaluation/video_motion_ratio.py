@@ -5,7 +5,7 @@ from torch import Tensor
 
 from aniportrait.evaluation.change_ratio import share_of_true
 from aniportrait.evaluation.motion_ratio import pixel_spread
-from aniportrait.evaluation.moving_regions import known_region, to_floats, touched_pixels
+from aniportrait.evaluation.moving_regions import known_region, surrounding, to_floats, touched_pixels
 from aniportrait.evaluation.video_metric import ClipMeanMetric, NotScoredError, real_video
 from aniportrait.evaluation.video_pair import VideoPair
 
@@ -29,7 +29,10 @@ class VideoMotionRatio(ClipMeanMetric):
     def figure(self, pair: VideoPair) -> Tensor:
         real = real_video(pair)
         touched = touched_pixels(real, self.region)
-        ours, true = (self._spread(video.frames, touched) for video in (pair.generated, real))
+        box = surrounding(touched)
+        ours, true = (
+            self._spread(video.frames[(..., *box)], touched[box]) for video in (pair.generated, real)
+        )
         ratio = share_of_true(ours, true)
         if ratio.isnan():
             raise NotScoredError(f"the real video's {self.region} does not move or is not seen")
@@ -40,7 +43,6 @@ class VideoMotionRatio(ClipMeanMetric):
         total = torch.zeros((), dtype=torch.float64)
         for first in range(0, len(touched), ROWS):
             rows = slice(first, first + ROWS)
-            if touched[rows].any():
-                spread = pixel_spread(to_floats(frames[None, :, :, rows].to(self.device)))[0].cpu()
-                total += spread[touched[rows]].double().sum()
+            spread = pixel_spread(to_floats(frames[None, :, :, rows].to(self.device)))[0].cpu()
+            total += spread[touched[rows]].double().sum()
         return total / touched.sum()
