@@ -24,8 +24,14 @@ class ChangeRatio(PerClipMetric):
         super().update(prediction, target, region)
 
     def _scores(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        ours, true = (
-            mean_over_pairs(changes(video).abs().mean(dim=2), in_both(valid))
-            for video in (prediction, target)
-        )
-        return torch.where(true < STILL, torch.nan, ours / true)
+        return share_of_true(mean_change(prediction, valid), mean_change(target, valid))
+
+
+def mean_change(video: Tensor, region: Tensor) -> Tensor:
+    """(b, f, 3, h, w) in [-1, 1], (b, f, h, w) bool -> (b,) [0, 1] RGB; nan where no pair of frames has a pixel."""
+    return mean_over_pairs(changes(video).abs().mean(dim=2), in_both(region))
+
+
+def share_of_true(ours: Tensor, true: Tensor) -> Tensor:
+    """What moves, [0, 1] RGB, over what truly does; nan where that stands still."""
+    return torch.where(true < STILL, torch.nan, ours / true)

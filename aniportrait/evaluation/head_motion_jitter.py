@@ -15,9 +15,14 @@ class HeadMotionJitter(PerClipMetric):
     """
 
     def _scores(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        four = valid[:, 3:] & valid[:, 2:-1] & valid[:, 1:-2] & valid[:, :-3]
+        four = four_in_a_row(valid)
         ours, true = (
             mean_over_frames(pose[..., :3].diff(n=3, dim=1).norm(dim=-1), four)
             for pose in (prediction, target)
         )
         return torch.where(true < STILL / 10, torch.nan, ours / true)
+
+
+def four_in_a_row(valid: Tensor) -> Tensor:
+    """(b, f) bool -> (b, f - 3): the valid frames whose next three are valid, which third differences need."""
+    return valid[:, 3:] & valid[:, 2:-1] & valid[:, 1:-2] & valid[:, :-3]

@@ -17,6 +17,7 @@ class LipVertexError(PerClipMetric):
     """
 
     higher_is_better = False
+    unit = "mm"
 
     def _scores(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         return mean_over_frames(worst_lip_distance(prediction, target), valid)

@@ -1,9 +1,8 @@
 """Whether pixels vary over a clip as much as they should."""
 
-import torch
 from torch import Tensor
 
-from aniportrait.evaluation.change_ratio import STILL
+from aniportrait.evaluation.change_ratio import share_of_true
 from aniportrait.evaluation.per_clip import PerClipMetric
 
 
@@ -22,11 +21,13 @@ class MotionRatio(PerClipMetric):
 
     def _scores(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         touched = valid.any(dim=1)
-        ours, true = (_spread(video, touched) for video in (prediction, target))
-        return torch.where(true < STILL, torch.nan, ours / true)
+        ours, true = (
+            (pixel_spread(video) * touched).sum(dim=(-2, -1)) / touched.sum(dim=(-2, -1))
+            for video in (prediction, target)
+        )
+        return share_of_true(ours, true)
 
 
-def _spread(video: Tensor, touched: Tensor) -> Tensor:
-    """(b, f, 3, h, w) in [-1, 1], (b, h, w) bool -> (b,) [0, 1] RGB; nan where no pixel is touched."""
-    spread = (video.clamp(-1, 1) / 2).std(dim=1, correction=0).mean(dim=1)
-    return (spread * touched).sum(dim=(-2, -1)) / touched.sum(dim=(-2, -1))
+def pixel_spread(video: Tensor) -> Tensor:
+    """(b, f, 3, h, w) in [-1, 1] -> (b, h, w): each pixel's standard deviation over time, [0, 1] RGB."""
+    return (video.clamp(-1, 1) / 2).std(dim=1, correction=0).mean(dim=1)

@@ -13,6 +13,8 @@ class MouthOpeningSpread(PerClipMetric):
     1 is right; near 0 is a mouth that stays shut. Clips whose true mouth does not move are left out.
     """
 
+    higher_is_better = None
+
     def _scores(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         true = std_over_frames(mouth_opening(target), valid)
         ratio = std_over_frames(mouth_opening(prediction), valid) / true

@@ -12,9 +12,15 @@ class PerClipMetric(Metric):
     """The mean over clips of one score each; clips without a valid frame, or without an answer, are left out.
 
     `per_clip` (n,) holds the scores in the order of the updates, nan where there is none.
+
+    Attributes:
+        unit: of the figure, "" for a plain number.
+        digits: shown after the point.
     """
 
     full_state_update = False
+    unit: str = ""
+    digits: int = 3
     values: list[Tensor]
 
     def __init__(self, **kwargs):
@@ -23,11 +29,15 @@ class PerClipMetric(Metric):
 
     def update(self, prediction: Tensor, target: Tensor, valid: Tensor) -> None:
         """Args: prediction, target (b, f, ...) in the subclass's units; valid (b, f) bool."""
+        self.values.append(self.scores(prediction, target, valid))
+
+    def scores(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """(b,) one score per clip, nan where there is none, of clips that are not taken into the mean."""
         if prediction.shape != target.shape:
             raise ValueError(
                 f"prediction {tuple(prediction.shape)} must have the target's shape {tuple(target.shape)}"
             )
-        self.values.append(self._scores(prediction.detach(), target.detach(), valid))
+        return self._scores(prediction.detach(), target.detach(), valid)
 
     def compute(self) -> Tensor:
         """() mean over clips."""

@@ -14,6 +14,7 @@ class SquaredLipVertexError(PerClipMetric):
     """
 
     higher_is_better = False
+    unit = "mm²"
 
     def _scores(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         return mean_over_frames(worst_lip_distance(prediction, target).square(), valid)

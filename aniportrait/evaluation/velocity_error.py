@@ -17,6 +17,7 @@ class VelocityError(PerClipMetric):
     """
 
     higher_is_better = False
+    unit = "mm per frame"
 
     def __init__(self, region: str = "lips", **kwargs):
         super().__init__(**kwargs)

@@ -17,6 +17,7 @@ class VertexError(PerClipMetric):
     """
 
     higher_is_better = False
+    unit = "mm"
 
     def __init__(self, region: str = "all", **kwargs):
         super().__init__(**kwargs)

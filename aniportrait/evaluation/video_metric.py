@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from aniportrait.evaluation.video_pair import VideoPair
+from aniportrait.evaluation.video_pair import ScoredVideo, VideoPair
 
 
 class NotScoredError(ValueError):
@@ -79,3 +79,10 @@ class ClipMeanMetric(VideoMetric):
     def compute(self) -> Tensor:
         """() mean over clips; nan without clips."""
         return self.per_clip.mean()
+
+
+def real_video(pair: VideoPair) -> ScoredVideo:
+    """What the pair's video is held against; NotScoredError where there is none."""
+    if pair.real is None:
+        raise NotScoredError("there is no real video of it")
+    return pair.real
