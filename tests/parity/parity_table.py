@@ -17,6 +17,7 @@ from diffusion_checks import check_context, check_scheduler
 from face_checks import check_landmarks, check_projection
 from golden import Golden, find_goldens
 from pose_guider_checks import check_pose_guider
+from sync_checks import check_syncnet
 from unet_checks import check_denoising_unet, check_reference_control, check_reference_unet
 
 KINDS: dict[str, Callable[[Golden], Iterator[Check | Skipped]]] = {
@@ -31,6 +32,7 @@ KINDS: dict[str, Callable[[Golden], Iterator[Check | Skipped]]] = {
     "scheduler": check_scheduler,
     "projection": check_projection,
     "landmarks": check_landmarks,
+    "syncnet": check_syncnet,
 }
 """`kind` in a fixture's config.json -> its checks."""
 

@@ -24,6 +24,7 @@ from aniportrait.models.denoising_unet import DenoisingUNet
 from aniportrait.models.pose_guider import PublishedPoseGuider
 from aniportrait.models.published_audio2pose import PublishedAudio2Pose
 from aniportrait.models.reference_net import ReferenceNet
+from aniportrait.models.syncnet import SyncNet
 
 _UNET = {
     "center_input_sample": False,
@@ -105,6 +106,14 @@ def audio2pose(golden: Golden) -> PublishedAudio2Pose:
     published = golden.published_weights(_as_torch_names(audio2pose_to_published(model.state_dict())))
     model.load_state_dict(audio2pose_from_published(published))
     return model
+
+
+def syncnet(golden: Golden) -> SyncNet:
+    network = SyncNet().eval()
+    own = network.state_dict()
+    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
+    network.load_state_dict(counters | golden.published_weights(own))
+    return network
 
 
 def _audio_encoder(golden: Golden) -> Wav2Vec2Encoder:
