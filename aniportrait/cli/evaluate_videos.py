@@ -15,12 +15,18 @@ from aniportrait.cli.pipelines import face_landmarker
 from aniportrait.cli.shares import run_shares
 from aniportrait.cli.video_report import write_video_results
 from aniportrait.data.sound import MediaError
-from aniportrait.evaluation.distortions import DISTORTIONS
 from aniportrait.evaluation.measured_clips import MeasuredClip, MeasuredFolder, measure
 from aniportrait.evaluation.video_files import PairFiles, detected, pairs_of_folders, read_pair
 from aniportrait.evaluation.video_metric import MissingBackendError, VideoMetric
 from aniportrait.evaluation.video_scores import score_clips
-from aniportrait.evaluation.video_systems import COPY, GENERATED, REAL, distorted_systems, systems_of
+from aniportrait.evaluation.video_systems import (
+    COPY,
+    DISTORTIONS,
+    GENERATED,
+    REAL,
+    distorted_systems,
+    systems_of,
+)
 from aniportrait.face.landmarks import FaceLandmarker
 
 log = logging.getLogger(__name__)

@@ -58,7 +58,8 @@ def pairs_of_folders(
                 f"{', '.join(alone[:5])}{', ...' if len(alone) > 5 else ''}"
             )
     return [
-        PairFiles(key, ours[key], true and true[key], portraits and portraits[key]) for key in sorted(ours)
+        PairFiles(key, ours[key], true[key] if true else None, portraits[key] if portraits else None)
+        for key in sorted(ours)
     ]
 
 
