@@ -99,6 +99,7 @@ class EvaluateConfig:
     videos: VideosConfig = field(default_factory=VideosConfig)
     compare: list[str] | None = None
     metrics: Any = MISSING
+    protocol: Any = None
     processes: int = 1
     rank_by: str | None = None
     logger: Any = None
