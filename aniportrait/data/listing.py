@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from aniportrait.data import staging
 from aniportrait.data.clip_preparation import PreparationSettings
 from aniportrait.data.clip_report import Reported
+from aniportrait.data.schema import PIECE, key_of_title
 from aniportrait.data.sources import SourceClip
 from aniportrait.data.staging import Outcome
 from aniportrait.data.workers import Task
@@ -135,11 +135,10 @@ def _identity(clip: SourceClip, settings: PreparationSettings, landmarker: str) 
 
 def _keys(clips: Sequence[SourceClip]) -> list[str]:
     """A readable key for every clip; a hash of where it is tells clips of one name apart."""
-    slugs = [re.sub(r"[^A-Za-z0-9_]+", "-", clip.title)[:60].strip("-") or "clip" for clip in clips]
-    count = Counter(slugs)
+    keys = [key_of_title(clip.title) for clip in clips]
+    count = Counter(keys)
     return [
-        slug if count[slug] == 1 else f"{slug}-{_place(clip)}"
-        for slug, clip in zip(slugs, clips, strict=True)
+        key if count[key] == 1 else f"{key}-{_place(clip)}" for key, clip in zip(keys, clips, strict=True)
     ]
 
 
@@ -151,7 +150,7 @@ def _piece_keys(base: str, outcomes: Sequence[Outcome]) -> list[tuple[int, str]]
     """(number, key) of the kept pieces; the key of a clip's only piece is the clip's. No clip's key has two dashes
     in a row."""
     return [
-        (number, base if len(outcomes) == 1 else f"{base}--{number + 1}")
+        (number, base if len(outcomes) == 1 else f"{base}{PIECE}{number + 1}")
         for number, outcome in enumerate(outcomes)
         if outcome.kept
     ]

@@ -1,5 +1,6 @@
 """Names and shapes of everything a shard stores and a loader yields: the only place with key strings."""
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +18,14 @@ ARRAYS = "npz"
 META = "json"
 LATENTS = "latents"
 EMBEDS = "image_embeds"
+
+PIECE = "--"
+"""Stands between a clip's key and the number of a piece, where a clip gave several; in no clip's own key."""
+
+
+def key_of_title(title: str) -> str:
+    """The key under which a clip of this title is stored, if no other clip claims it too."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", title)[:60].strip("-") or "clip"
 
 
 @dataclass(frozen=True)
