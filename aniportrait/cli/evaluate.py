@@ -75,11 +75,11 @@ def evaluate_weights(config: DictConfig) -> None:
         config.split = "test" if index.of_split("test") else "val"
         if config.split == "val":
             log.warning("%s has no test clips: the val clips are scored", index.folder)
-    if not index.of_split(config.split):
-        raise ValueError(f"{index.folder} holds no clip of split={config.split}")
     if config.protocol is not None:
         evaluate_protocol(config, index)
         return
+    if not index.of_split(config.split):
+        raise ValueError(f"{index.folder} holds no clip of split={config.split}")
     out = Path(config.out)
     write_example(index, config.split, out / "samples")
     parts: list[Part] = []

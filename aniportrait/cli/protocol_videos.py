@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from aniportrait.cli.networks import load_network
 from aniportrait.cli.pipelines import portrait_pipeline, predicted_motion, sampling_settings
 from aniportrait.cli.shares import run_shares
 from aniportrait.data.clip_codec import decode_frames
+from aniportrait.data.listed_clips import clips_of_sources
 from aniportrait.data.media import write_video
 from aniportrait.data.schema import SAMPLE_RATE, ClipSample
 from aniportrait.data.shards import ShardEntry, ShardIndex, read_sample
@@ -64,7 +66,7 @@ def evaluate_protocol(config: DictConfig, index: ShardIndex) -> None:
     entries = protocol_clips(config, index)
     folder = Path(config.out) / "videos"
     _claim(folder, config, index, entries)
-    run_shares(_sample_share, config)
+    run_shares(partial(_sample_share, clips=entries), config)
     config.videos.generated = str(folder / "generated")
     config.videos.reference = str(folder / "reference")
     if config.protocol.task != "cross_identity":  # another person's video is no truth
@@ -73,27 +75,45 @@ def evaluate_protocol(config: DictConfig, index: ShardIndex) -> None:
 
 
 def protocol_clips(config: DictConfig, index: ShardIndex) -> list[ShardEntry]:
-    """The clips that the protocol names, or all of the split where it names none."""
-    if config.protocol.task not in TASKS:
-        raise ValueError(f"protocol.task={config.protocol.task} must be one of {', '.join(TASKS)}")
-    entries = list(index.of_split(config.split))
-    if config.protocol.task == "audio_driven":
-        entries = [entry for entry in entries if entry.has_audio]
-    if config.protocol.task == "cross_identity" and len({entry.identity for entry in entries}) < 2:
+    """The clips that the protocol lists, of whatever split, or all of `split` where it lists none."""
+    protocol = config.protocol
+    if protocol.task not in TASKS:
+        raise ValueError(f"protocol.task={protocol.task} must be one of {', '.join(TASKS)}")
+    of = index.of_split(config.split) if protocol.sources is None else index.samples
+    entries, missing = clips_of_sources(of, protocol.sources, protocol.clips_per_source)
+    if protocol.task == "audio_driven":
+        entries = tuple(entry for entry in entries if entry.has_audio)
+    if protocol.task == "cross_identity" and len({entry.identity for entry in entries}) < 2:
         raise ValueError("protocol.task=cross_identity needs clips of at least two people")
     if not entries:
-        raise ValueError(f"{index.folder} holds no clip of split={config.split} that the protocol can use")
-    return entries
+        where = f"split={config.split}" if protocol.sources is None else f"the list {protocol.list}"
+        raise ValueError(f"{index.folder} holds no clip of {where} that {protocol.name} can use")
+    if missing:
+        log.warning(
+            "%d of %s's clips are not in %s: %s",
+            len(missing),
+            protocol.list,
+            index.folder,
+            ", ".join(missing[:5]),
+        )
+    if trained := [entry.key for entry in entries if entry.split == "train"]:
+        log.warning(
+            "%d of the %d clips are of split=train, and may have been trained on: %s",
+            len(trained),
+            len(entries),
+            ", ".join(trained[:5]),
+        )
+    return list(entries)
 
 
-def _sample_share(rank: int, world: int, device: torch.device, config: DictConfig) -> None:
+def _sample_share(
+    rank: int, world: int, device: torch.device, config: DictConfig, clips: list[ShardEntry]
+) -> None:
     """Sample every n-th of the videos that are not there."""
-    index = ShardIndex.load(config.data.folder)
-    entries = protocol_clips(config, index)
     folder = Path(config.out) / "videos"
-    todo = [entry for entry in entries if not (folder / "generated" / f"{entry.key}.mp4").is_file()]
-    if rank == 0 and len(todo) < len(entries):
-        log.info("%d of %d videos are sampled already", len(entries) - len(todo), len(entries))
+    todo = [entry for entry in clips if not (folder / "generated" / f"{entry.key}.mp4").is_file()]
+    if rank == 0 and len(todo) < len(clips):
+        log.info("%d of %d videos are sampled already", len(clips) - len(todo), len(clips))
     if not todo:
         return
     config = config.copy()
@@ -102,8 +122,8 @@ def _sample_share(rank: int, world: int, device: torch.device, config: DictConfi
     settings = protocol_settings(weights, config)
     animate = TASKS[config.protocol.task](weights, config)
     for entry in tqdm(todo[rank::world], "sampling", unit="video", disable=rank > 0):
-        number = entries.index(entry)
-        shown = _shown(entry, _portrait_of(entries, number, config.protocol.task), config.protocol.seconds)
+        number = clips.index(entry)
+        shown = _shown(entry, _portrait_of(clips, number, config.protocol.task), config.protocol.seconds)
         _write(folder, shown, animate(shown, replace(settings, seed=config.seed + number)))
 
 
