@@ -8,7 +8,8 @@ from aniportrait.evaluation.video_pair import VideoPair
 class AvConfidence(ClipMeanMetric):
     """Mean over clips of how far the best lag stands above the others, in their standard deviations.
 
-    Unlike AvAgreement it is as high for a constant delay. Another clip's sound rarely reaches 5.
+    Unlike AvAgreement it is as high for a constant delay. On 27 filmed clips 6.0 in the median, with the sound of
+    another 2.8.
     """
 
     needs = frozenset({"sound"})

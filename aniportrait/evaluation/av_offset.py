@@ -9,7 +9,7 @@ class AvOffset(ClipMeanMetric):
     """Mean over clips of the seconds between the lips and the sound that fits them best, whichever comes first.
 
     Where sound and lips do not belong together it is any time up to 1 s: read it beside AvAgreement. On films in sync
-    it is about 0.04 s in the median, what the measure itself is good to.
+    it is 0.05 s in the median, with swapped sound 0.6 s (27 clips of 4 s and more).
     """
 
     needs = frozenset({"sound"})

@@ -60,8 +60,16 @@ def test_a_shift_of_200_ms_is_found_and_true_sound_told_from_swapped(shared):
     print(
         f"{len(clips)} clips: shift found on {100 * np.mean(found):.0f} %, AUC {auc:.3f} against {len(chance)} swapped"
     )
+    off, off_swapped = (np.array([abs(m.lag) for m in measured]) for measured in (true, swapped))
+    confidence, confidence_swapped = ([m.confidence for m in measured] for measured in (true, swapped))
+    print(
+        f"median with their own sound and with swapped: |lag| {np.median(off):.3f} and {np.median(off_swapped):.3f} s, "
+        f"agreement {np.median(agreement):.2f} and {np.median(chance):.2f}, "
+        f"confidence {np.median(confidence):.1f} and {np.median(confidence_swapped):.1f}"
+    )
     assert np.mean(found) >= 0.8
     assert auc >= 0.9
+    assert np.median(off) <= 0.08 < 0.2 < np.median(off_swapped)
 
 
 def shifted(audio, seconds):
