@@ -125,7 +125,14 @@ def test_a_frozen_mouth_follows_the_head(detect):
         assert torch.equal(damaged.frames[frame, :, :15], whole.frames[frame, :, :15])
 
 
-def test_a_mouth_that_opens_is_hidden_whole(detect):
+def test_a_frozen_mouth_turns_with_the_head(detect):
+    landmarks = np.stack([1 - wide_face() if frame == 1 else wide_face() for frame in range(FRAMES)])
+    damaged = with_frozen_mouth(talking(landmarks), detect, frame=0).frames
+    kept, upside_down = damaged[0, :, 22:30, 14:26].float(), damaged[1, :, 10:18, 14:26].float()
+    assert (upside_down.flip(dims=(1, 2)) - kept).abs().max() <= 1
+
+
+def test_an_open_mouth_is_hidden_whole_and_kept_whole(detect):
     open_wide = wide_face()
     open_wide[np.argmax(open_wide[:, 1] == 0.7)] = (0.6, 0.9)
     landmarks = np.stack([wide_face()] + [open_wide] * (FRAMES - 1))
@@ -133,6 +140,7 @@ def test_a_mouth_that_opens_is_hidden_whole(detect):
     damaged = with_frozen_mouth(whole, detect)
     box = (..., slice(22, 38), slice(14, 26))
     assert torch.equal(damaged.frames[box], whole.frames[:1][box].expand(FRAMES, -1, -1, -1))
+    assert torch.equal(with_frozen_mouth(whole, detect, frame=1).frames[0][box], whole.frames[1][box])
 
 
 def test_frames_without_a_face_keep_their_pixels_and_cannot_give_a_mouth(detect):

@@ -196,6 +196,12 @@ def test_jitter_of_a_trembling_face_is_four_times_its_way_and_counts_only_where_
     assert figure == pytest.approx(4 * 2.0 / 2, rel=1e-4), "one trembling and one still row of four"
 
 
+def test_eyes_that_look_about_are_no_jitter():
+    looking = moving(np.zeros(8))
+    looking[::2, 468:] += 0.02
+    assert score(LandmarkJitter(), video(8, landmarks=looking)) == 0.0
+
+
 def test_jitter_of_a_sine_is_that_of_its_third_difference():
     frames, step = 400, 2 * np.pi / 40
     swaying = video(frames, landmarks=moving(0.1 * np.sin(step * np.arange(frames))))
