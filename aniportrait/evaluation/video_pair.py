@@ -26,7 +26,9 @@ class ScoredVideo:
 
     def __post_init__(self) -> None:
         if len(self.frames) != len(self.track):
-            raise ValueError(f"{len(self.frames)} frames and the faces of {len(self.track)} are not of one video")
+            raise ValueError(
+                f"{len(self.frames)} frames and the faces of {len(self.track)} are not of one video"
+            )
 
     def __len__(self) -> int:
         return len(self.frames)
