@@ -4,7 +4,9 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 
 from aniportrait.evaluation.video_metric import NotScoredError, VideoMetric
@@ -147,11 +149,15 @@ def _normal(count: Tensor, total: Tensor, outer: Tensor) -> Normal:
 
 
 def _factor(normal: Normal) -> Tensor:
-    """(c, r) S with S S' = the covariance, of its rank r.
+    """(c, r) S with S S' = the covariance, of its rank r, by Cholesky's method with pivots.
 
-    Rounding leaves eigenvalues that should be 0 at 1e-16 of the second moments. Their roots, 1e-8 each, would add up.
+    Rounding leaves 1e-16 of the second moments where a variance should be 0. Roots of that, 1e-8 each, would add up.
     """
-    values, vectors = torch.linalg.eigh(normal.covariance)
-    size = values[-1].clamp_min(0) + normal.mean.square().sum()
-    kept = values > len(values) * torch.finfo(values.dtype).eps * size
-    return vectors[:, kept] * values[kept].sqrt()
+    covariance = normal.covariance.cpu().numpy()
+    size = covariance.diagonal().max() + normal.mean.square().sum().item()
+    tolerance = len(covariance) * np.finfo(covariance.dtype).eps * size
+    (pivoted_cholesky,) = get_lapack_funcs(("pstrf",), (covariance,))
+    lower, pivots, rank, _ = pivoted_cholesky(covariance, tol=tolerance, lower=1)
+    factor = np.empty((len(covariance), rank))
+    factor[pivots - 1] = np.tril(lower)[:, :rank]
+    return torch.from_numpy(factor).to(normal.covariance)

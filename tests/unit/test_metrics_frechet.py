@@ -70,13 +70,19 @@ def test_the_same_features_are_at_no_distance_even_where_they_are_fewer_than_the
     assert "5 features of 40 numbers" in metric.note
 
 
+def test_features_that_never_change_have_a_distance_and_features_that_are_not_numbers_have_none():
+    still = torch.full((4, 3), 0.1)
+    assert distance_of(still, still + 2.0).compute().item() == pytest.approx(12.0, rel=1e-6)
+    assert distance_of(still * torch.nan, WHITE[:4]).compute().isnan()
+
+
 class Wide(Points):
     width = 40
 
 
 def test_few_features_are_as_far_as_their_gram_matrix_says():
     # Of n samples tr (A B)^1/2 is the sum of the singular values of the n x n products of centred samples.
-    a, b = (torch.randn(5, 40, generator=torch.Generator().manual_seed(seed)) + seed for seed in (1, 2))
+    a, b = (torch.randn(5, 40, generator=torch.Generator().manual_seed(seed)) + 100 * seed for seed in (1, 2))
     x, y = ((side.double() - side.double().mean(0)).numpy() for side in (a, b))
     crossed = np.linalg.svd(x @ y.T, compute_uv=False).sum() / 4
     mean = (a.double().mean(0) - b.double().mean(0)).square().sum().item()
