@@ -5,6 +5,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from aniportrait.evaluation.frechet_distance import Normal, squared_frechet_distance
+
 
 class HeadPoseFrechetDistance(Metric):
     """Frechet distance of two normal distributions: poses and their changes, of all frames of all clips.
@@ -37,15 +39,10 @@ class HeadPoseFrechetDistance(Metric):
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> Tensor:
-    """() distance of the normal distributions fitted to samples (n, c) and (m, c); Dowson and Landau, 1982."""
+    """() distance, not squared, of the normal distributions fitted to samples (n, c) and (m, c)."""
     if len(a) < 2 or len(b) < 2:
         raise ValueError(f"samples ({len(a)} and {len(b)}) must be at least 2 each to have a covariance")
-    a, b = a.double(), b.double()
-    first, second = a.T.cov(), b.T.cov()
-    # The product's eigenvalues are those of a positive semi-definite matrix: real and not negative but for rounding.
-    crossed = torch.linalg.eigvals(first @ second).real.clamp_min(0).sqrt().sum()
-    squared = (a.mean(dim=0) - b.mean(dim=0)).square().sum() + first.trace() + second.trace() - 2 * crossed
-    return squared.clamp_min(0).sqrt()
+    return squared_frechet_distance(Normal.fitted(a), Normal.fitted(b)).sqrt()
 
 
 def _states(head_pose: Tensor, valid: Tensor) -> Tensor:
