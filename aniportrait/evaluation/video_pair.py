@@ -43,14 +43,20 @@ class VideoPair:
         generated: the video to be judged.
         real: the true video: frame k belongs to frame k, of the same length, size and rate; None where there is none.
         reference: (3, h, w) uint8 RGB, the portrait that the video was made from; None where it is not known.
+        reference_track: its face, a track of one frame; None where it was not looked for.
     """
 
     key: str
     generated: ScoredVideo
     real: ScoredVideo | None = None
     reference: Tensor | None = None
+    reference_track: FaceTrack | None = None
 
     def __post_init__(self) -> None:
+        if self.reference_track is not None and len(self.reference_track) != 1:
+            raise ValueError(
+                f"{self.key}: the reference is one picture, its track has {len(self.reference_track)} frames"
+            )
         if self.real is None:
             return
         ours, theirs = (tuple(video.frames.shape) for video in (self.generated, self.real))
