@@ -13,7 +13,7 @@ def given_file(path: str | None, setting: str, source: str) -> Path:
         raise MissingBackendError(f"{setting} is not set: get {source} and set {setting}=PATH")
     file = Path(path).expanduser()
     if not file.is_file():
-        raise MissingBackendError(f"{setting}={path} is no file: get {source}")
+        raise MissingBackendError(f"{setting}={path} is no file: get {source} and set {setting}=PATH")
     return file
 
 

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from aniportrait.evaluation.backend_files import given_file
 from aniportrait.evaluation.frame_frechet_distance import FrameFrechetDistance
-from aniportrait.evaluation.frozen_weights import existing, frozen
+from aniportrait.evaluation.frozen_weights import frozen
 from aniportrait.face.task_file import sha256_of
 from aniportrait.models.fid_inception import SIZE, FIDInception
 
@@ -29,9 +30,7 @@ class FrechetInceptionDistance(FrameFrechetDistance):
     resizing = "resized to 299 x 299 as TensorFlow 1 does, bilinearly without antialiasing"
 
     def __init__(self, weights: str | None = None, **kwargs):
-        file = existing(
-            weights, f"{self.name} needs {FILE} from {URL}: set metrics.{self.name}.weights=PATH to it"
-        )
+        file = given_file(weights, f"metrics.{self.name}.weights", f"{FILE} from {URL}")
         super().__init__(frozen(FIDInception(), file), **kwargs)
         digest = sha256_of(file)
         origin = "the published file" if digest == SHA256 else "NOT the published file"

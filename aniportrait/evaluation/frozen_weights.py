@@ -1,4 +1,4 @@
-"""Weights of the networks that judge: those a setting points to, strictly; where they are missing, the way to them."""
+"""Weights of the networks that judge, loaded strictly."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -6,19 +6,8 @@ from typing import TypeVar
 from torch import nn
 
 from aniportrait.checkpoints.tensor_files import WeightsError, read_tensors
-from aniportrait.evaluation.video_metric import MissingBackendError
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-def existing(path: str | None, advice: str) -> Path:
-    """The file at `path`; MissingBackendError with the advice where none is named, or none is there."""
-    if not path:
-        raise MissingBackendError(advice)
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise MissingBackendError(f"{file} is no file; {advice}")
-    return file
 
 
 def frozen(network: Network, file: Path) -> Network:

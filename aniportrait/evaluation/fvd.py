@@ -9,18 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aniportrait.checkpoints.tensor_files import WeightsError
+from aniportrait.evaluation.backend_files import given_file
 from aniportrait.evaluation.frechet_distance import VideoFrechetDistance
-from aniportrait.evaluation.frozen_weights import existing
 from aniportrait.evaluation.video_metric import NotScoredError
 from aniportrait.evaluation.video_pair import ScoredVideo
 
 FILE = "i3d_torchscript.pt"
 URL = f"https://www.dropbox.com/s/ge9e5ujwgetktms/{FILE}"
 SHA256 = "bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2"
-ADVICE = (
-    f"fvd needs {FILE} of StyleGAN-V from {URL} (also {FILE} of huggingface.co/flateon/FVD-I3D-torchscript): set "
-    "metrics.fvd.weights=PATH to it"
-)
+SOURCE = f"{FILE} of StyleGAN-V from {URL} (also {FILE} of huggingface.co/flateon/FVD-I3D-torchscript)"
 SIZE = 224
 SHORTEST_WINDOW = 10
 """Frames; I3D's strides leave nothing of less."""
@@ -93,7 +90,7 @@ def centre_crop(frames: Tensor) -> Tensor:
 
 def _trusted_program(path: str | None, sha256: str) -> torch.jit.ScriptModule:
     """The program at `path`; WeightsError, before anything of it is read, unless it is the one that is trusted."""
-    file = existing(path, ADVICE)
+    file = given_file(path, "metrics.fvd.weights", SOURCE)
     content = file.read_bytes()  # once: what is hashed is what is run
     digest = hashlib.sha256(content).hexdigest()
     if digest != sha256.lower():

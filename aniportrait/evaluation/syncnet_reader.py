@@ -4,7 +4,6 @@ import weakref
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,12 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from aniportrait.checkpoints.store import load_strictly
-from aniportrait.checkpoints.tensor_files import read_tensors
 from aniportrait.data.mfcc import int16_scale, mfcc
 from aniportrait.data.schema import SAMPLE_RATE
+from aniportrait.evaluation.backend_files import given_file
+from aniportrait.evaluation.frozen_weights import frozen
 from aniportrait.evaluation.syncnet_views import Shown, View
-from aniportrait.evaluation.video_metric import MissingBackendError, NotScoredError
+from aniportrait.evaluation.video_metric import NotScoredError
 from aniportrait.evaluation.video_pair import ScoredVideo
 from aniportrait.models.syncnet import LIP_FRAMES, MFCC_STEPS, SyncNet
 
@@ -30,7 +29,6 @@ LONGEST_SHIFT = 15
 _SAMPLES_PER_FRAME = round(SAMPLE_RATE / FPS)
 _STEPS_PER_FRAME = 4
 _WINDOWS = 16  # held at once
-_COUNTER = "num_batches_tracked"  # of batch norms that train; the published file has none
 
 
 class SyncNetReader(nn.Module):
@@ -125,13 +123,5 @@ def syncnet_reader(weights: str | None, view: View) -> SyncNetReader:
         MissingBackendError: there is no such file.
         WeightsError: it holds another network.
     """
-    if weights is None or not Path(weights).is_file():
-        given = "no file is given" if weights is None else f"{weights} does not exist"
-        raise MissingBackendError(
-            f"SyncNet's weights: {given}; download {WEIGHTS_URL} and set metrics.<name>.weights=PATH for each "
-            "metric whose name begins with sync_"
-        )
-    network = SyncNet()
-    counters = {key: value for key, value in network.state_dict().items() if key.endswith(_COUNTER)}
-    load_strictly(network, {**counters, **read_tensors(Path(weights))}, f"SyncNet from {weights}")
-    return SyncNetReader(network, view)
+    file = given_file(weights, "metrics.sync_c_lrs.weights", f"syncnet_v2.model from {WEIGHTS_URL}")
+    return SyncNetReader(frozen(SyncNet(), file), view)
