@@ -32,7 +32,7 @@ def blurred(video: ScoredVideo, detect: Detect, sigma: float) -> ScoredVideo:
         raise ValueError(f"sigma ({sigma:g}) must be above 0 pixels")
     reach = min(math.ceil(4 * sigma), min(video.frames.shape[-2:]) - 1)
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma).square())
-    kernel = (kernel / kernel.sum()).expand(3, 1, -1)
+    kernel = (kernel / kernel.sum()).repeat(3, 1, 1)
 
     def blur(frames: Tensor, _: int) -> Tensor:
         padded = F.pad(frames.float(), (reach, reach, reach, reach), mode="reflect")
