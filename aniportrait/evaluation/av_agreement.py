@@ -11,6 +11,7 @@ class AvAgreement(ClipMeanMetric):
     On 27 filmed clips 0.34 in the median, with the sound of another 0.04. A delay of more than 0.16 s takes it away.
     """
 
+    topic = "sound"
     needs = frozenset({"sound"})
     backend = LANDMARK_SYNC
     higher_is_better = True

@@ -12,6 +12,7 @@ class AvConfidence(ClipMeanMetric):
     another 2.8.
     """
 
+    topic = "sound"
     needs = frozenset({"sound"})
     backend = LANDMARK_SYNC
     digits = 2

@@ -12,6 +12,7 @@ class AvOffset(ClipMeanMetric):
     it is 0.05 s in the median, with swapped sound 0.6 s (27 clips of 4 s and more).
     """
 
+    topic = "sound"
     needs = frozenset({"sound"})
     backend = LANDMARK_SYNC
     unit = "s"

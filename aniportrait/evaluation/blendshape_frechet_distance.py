@@ -15,6 +15,7 @@ class BlendshapeFrechetDistance(VideoFrechetDistance):
     and the two don't compare. Frames without a face are left out on their own side alone.
     """
 
+    topic = "face"
     width = 52
     digits = 4
     backend = "MediaPipe's blendshape coefficients of all frames with a face; not E-FID, whose coefficients are others"

@@ -16,6 +16,7 @@ class BlinkRate(FaceMetric):
         shut, opened: thresholds of MediaPipe's eyeBlink coefficients; see BlinkThresholds.
     """
 
+    topic = "motion"
     higher_is_better = None
     backend = "MediaPipe FaceLandmarker's blendshapes eyeBlinkLeft and eyeBlinkRight, their mean"
     unit = "per minute"

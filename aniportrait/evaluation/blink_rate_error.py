@@ -16,6 +16,7 @@ class BlinkRateError(FaceMetric):
         shut, opened: thresholds of MediaPipe's eyeBlink coefficients; see BlinkThresholds.
     """
 
+    topic = "motion"
     needs = frozenset({"real"})
     higher_is_better = False
     backend = "MediaPipe FaceLandmarker's blendshapes eyeBlinkLeft and eyeBlinkRight, their mean"

@@ -15,6 +15,7 @@ class FaceMetric(ClipMeanMetric):
     Other frames are left out and counted: `frames` () int64 were given, `left_out` () int64 are in no figure.
     """
 
+    topic = "face"
     frames: Tensor
     left_out: Tensor
 

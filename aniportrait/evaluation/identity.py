@@ -24,6 +24,8 @@ class FaceIdentity(ClipMeanMetric):
         against: who is right: "reference", the portrait's face; "real", the face of the same frame of the real video.
     """
 
+    topic = "face"
+
     def __init__(self, against: Literal["reference", "real"] = "reference", **kwargs):
         super().__init__(**kwargs)
         if against not in ("reference", "real"):

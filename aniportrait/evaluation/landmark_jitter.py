@@ -21,6 +21,7 @@ class LandmarkJitter(FaceMetric):
     real video; the landmarker's own noise is in it, so hold it against the figure of real videos of the same rate.
     """
 
+    topic = "motion"
     higher_is_better = False
     backend = "MediaPipe FaceLandmarker's landmarks 0 to 467"
     unit = "% of face size per frame³"

@@ -20,6 +20,7 @@ class SyncNetMetric(ClipMeanMetric):
         view: LandmarkerCrop or WholeFrame.
     """
 
+    topic = "sound"
     needs = frozenset({"sound"})
 
     def __init__(self, weights: str | None, view: View, **kwargs):

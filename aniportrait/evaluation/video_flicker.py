@@ -16,6 +16,8 @@ class VideoFlicker(ClipMeanMetric):
         region: "mouth", "background" or "whole", where the real video's landmarks are.
     """
 
+    topic = "motion"
+    backend = "pixels, [0, 1] RGB; mouth and background by MediaPipe's landmarks of the real frames"
     needs = frozenset({"real"})
     higher_is_better = False
     digits = 4

@@ -233,13 +233,14 @@ def test_without_the_package_there_is_the_line_that_installs_it(monkeypatch):
 
 def test_a_package_with_another_file_is_refused(monkeypatch, efficientnet_weights):
     class Inside:
-        name = frechet_efficientnet.FILE
+        def as_posix(self):
+            return frechet_efficientnet.FILE
 
         def locate(self):
             return efficientnet_weights
 
     monkeypatch.setattr(importlib.metadata, "files", lambda name: [Inside()])
-    with pytest.raises(WeightsError, match="sha256 57934424"):
+    with pytest.raises(MissingBackendError, match="sha256 57934424"):
         FrechetEfficientNetDistance()
 
 

@@ -256,7 +256,7 @@ def test_without_weights_it_says_where_they_are_and_what_names_them(tmp_path):
 
 def test_weights_of_another_network_and_pickled_code_are_refused(tmp_path):
     torch.save({"netcnnaud.0.weight": torch.zeros(64, 1, 3, 3)}, tmp_path / "part.model")
-    with pytest.raises(WeightsError, match=r"does not fit: missing netcnnaud\.0\.bias"):
+    with pytest.raises(WeightsError, match=r"weights of SyncNet: netcnnaud\.0\.bias is missing"):
         SyncC(weights=str(tmp_path / "part.model"), view=WholeFrame())
     torch.save({"weights": SyncNet}, tmp_path / "code.model")
     with pytest.raises(WeightsError, match="refused"):
