@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
@@ -56,8 +58,10 @@ def available_metrics(config: DictConfig) -> tuple[dict[str, VideoMetric], dict[
             continue
         try:
             metric = instantiate(node)
-        except MissingBackendError as error:
-            skipped[name] = str(error)
+        except InstantiationException as error:
+            if not isinstance(error.__cause__, MissingBackendError):
+                raise
+            skipped[name] = str(error.__cause__)
             continue
         absent = [
             need for need in ("real", "reference") if need in metric.needs and config.videos[need] is None
@@ -67,6 +71,17 @@ def available_metrics(config: DictConfig) -> tuple[dict[str, VideoMetric], dict[
         else:
             metrics[name] = metric
     return metrics, skipped
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums of many threads end in other digits: with one each, the figures are those of any number of processes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _measure_share(rank: int, world: int, device: torch.device, config: DictConfig) -> None:
@@ -103,7 +118,7 @@ class VideoScoring:
             return
         for metric in self.metrics.values():
             metric.to(device)
-        with face_landmarker(self.config.paths, "image") as landmarker:
+        with _one_thread(), face_landmarker(self.config.paths, "image") as landmarker:
             for pair in tqdm(todo[rank::world], "scoring", unit="clip", disable=rank > 0):
                 self.folder.write(pair.key, self._measure(pair, landmarker), self._fingerprint(pair))
 

@@ -15,7 +15,7 @@ def log_scores(
     page: Path,
     videos: Mapping[str, Path] | None = None,
 ) -> None:
-    """Figures as `eval/<system>/<metric>`, the page, and videos, to CSV and to whatever `config.logger` is.
+    """Figures as `eval/<system>/<metric>`, the page, and videos, to the logger of the config; csv is results.json.
 
     Args:
         scores: system -> metric -> {"value": ...}.
@@ -28,7 +28,8 @@ def log_scores(
         for name, score in of.items()
         if score["value"] is not None
     }
-    for logger in loggers(config, Path(config.run_dir)):
+    _, *chosen = loggers(config, Path(config.run_dir))
+    for logger in chosen:
         logger.log_metrics(figures, 0)
         logger.save()
         if type(logger).__name__ == "WandbLogger":
