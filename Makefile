@@ -129,8 +129,6 @@ EXPERIMENT := outputs/experiments
 TRAINING ?=
 # Clips that stage 2 is scored on, of each split: 16 frames three times over, some minutes a clip on two cores.
 MOTION_CLIPS ?= 8
-# Share of the contrast that guidance adds to be taken back.
-RESCALE ?= 0.7
 FILM := 'source.path="$(or $(CLIPS),$(SHARED)/data/clips)"' 'source.table="$(or $(TABLE),$(if $(CLIPS),,$(SHARED)/data/clips.csv))"'
 FROM := data=shards data.folder=$(EXPERIMENT)/shards paths.pretrained=$(EXPERIMENT)/pretrained
 
@@ -146,7 +144,7 @@ endef
 # 1: the run's folder, 2: the split, 3: what is scored and how
 define EVALUATE
 	@if [ ! $(1)_$(2)/results.json -nt $(1)/metrics.json ]; then set -x; \
-	    $(PY) evaluate.py weights=$(1) $(FROM) split=$(2) sampling_steps=20 guidance_scale=2 guidance_rescale=$(RESCALE) $(3) out=$(1)_$(2); \
+	    $(PY) evaluate.py weights=$(1) $(FROM) split=$(2) sampling_steps=20 guidance_scale=2 guidance_interval=[0.2,0.8] $(3) out=$(1)_$(2); \
 	fi
 endef
 

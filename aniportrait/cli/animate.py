@@ -98,6 +98,7 @@ def _settings(config: DictConfig, weights: Weights) -> SamplingSettings:
         steps=config.steps,
         guidance_scale=config.guidance_scale,
         guidance_rescale=config.guidance_rescale,
+        guidance_interval=config.guidance_interval,
     )
 
 

@@ -177,7 +177,7 @@ def _note(pipeline: PortraitPipeline, settings: SamplingSettings, config: DictCo
     return (
         f"{config.pairs_per_clip} pair(s) per clip at {pipeline.image_size} pixels: the reference a random frame of "
         f"the clip's first 80 %, the target one of the last 20 %. {settings.steps} steps, guidance "
-        f"{settings.guidance_scale:g} (rescale {settings.guidance_rescale:g}), {config.sampling_seeds} sampling "
+        f"{settings.guidance_words}, {config.sampling_seeds} sampling "
         "seed(s). Face L1: mean absolute difference inside the box of the 478 landmarks, RGB in [0, 1]; its "
         "ratios are to the rows under the next clip's landmarks and of copying. Landmark distance: landmarks "
         "detected again on the pictures against those that "

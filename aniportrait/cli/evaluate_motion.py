@@ -182,7 +182,7 @@ def _tables(systems: dict[str, SystemScores], note: str) -> list[Table]:
 def _note(length: int, clips: str, settings: SamplingSettings, seeds: int) -> str:
     return (
         f"The last {length} frames of {clips}, the reference a random frame before them; {settings.steps} steps, "
-        f"guidance {settings.guidance_scale:g} (rescale {settings.guidance_rescale:g}), {seeds} sampling "
+        f"guidance {settings.guidance_words}, {seeds} sampling "
         f"seed(s). Stage 2 shares {settings.shared_noise:.0%} "
         "of the noise between frames, stage 1 frame by frame nothing. Clips too short for it are left out. n counts "
         "clips."

@@ -1,5 +1,6 @@
 """Pipelines wired from a weights folder and an entry's settings."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from hydra.utils import instantiate
@@ -53,13 +54,18 @@ def sampling_settings(
     steps: int | None = None,
     guidance_scale: float | None = None,
     guidance_rescale: float | None = None,
+    guidance_interval: Sequence[float] | None = None,
 ) -> SamplingSettings:
     """Steps and guidance as asked for, else as the weights' model states."""
     own = weights_config(weights, "denoising_unet", paths).sampling
+    interval = own.guidance_interval if guidance_interval is None else guidance_interval
+    if len(interval) != 2:
+        raise ValueError(f"guidance_interval ({list(interval)}) must be two numbers, as in [0.2,0.8]")
     return SamplingSettings(
         steps=own.steps if steps is None else steps,
         guidance_scale=own.guidance_scale if guidance_scale is None else guidance_scale,
         guidance_rescale=own.guidance_rescale if guidance_rescale is None else guidance_rescale,
+        guidance_interval=(interval[0], interval[1]),
         shared_noise=own.shared_noise,
         seed=seed,
     )

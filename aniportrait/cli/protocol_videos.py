@@ -136,6 +136,7 @@ def protocol_settings(weights: Weights, config: DictConfig) -> SamplingSettings:
         steps=config.sampling_steps,
         guidance_scale=config.guidance_scale,
         guidance_rescale=config.guidance_rescale,
+        guidance_interval=config.guidance_interval,
     )
 
 

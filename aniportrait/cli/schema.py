@@ -117,6 +117,7 @@ class EvaluateConfig:
     sampling_steps: int | None = None
     guidance_scale: float | None = None
     guidance_rescale: float | None = None
+    guidance_interval: list[float] | None = None
     motion_clips: int = MISSING
     windows: str | None = None
     data: Any = MISSING
@@ -137,6 +138,7 @@ class AnimateConfig:
     steps: int | None = None
     guidance_scale: float | None = None
     guidance_rescale: float | None = None
+    guidance_interval: list[float] | None = None
     fps: float | None = None
     duration: float | None = None
     style: int | None = None

@@ -28,6 +28,7 @@ def sample(
     steps: int = 25,
     guidance_scale: float = 1.0,
     guidance_rescale: float = 0.0,
+    guidance_interval: tuple[float, float] = (0.0, 1.0),
     shared_noise: float = 0.0,
     windows: Windows = DEFAULT_WINDOWS,
     generator: Generator | list[Generator] | None = None,
@@ -46,6 +47,8 @@ def sample(
         steps: of the scheduler.
         guidance_scale: w in u + w (c - u); 1.0 is off and costs one pass.
         guidance_rescale: share of the contrast that guidance adds to be taken back, 0 to 1; see `rescaled`.
+        guidance_interval: from and to which time of the schedule, 0 (clean) to 1 (noise), there is guidance; outside it
+            costs nothing. It does its work in the middle (https://arxiv.org/abs/2404.07724).
         shared_noise: see `initial_noise`.
         windows: which frames are denoised together.
         generator: of the noise, drawn once for all frames; a list has one for each item of the batch.
@@ -56,6 +59,9 @@ def sample(
     """
     if steps < 1:
         raise ValueError(f"steps ({steps}) must be at least 1")
+    begin, end = guidance_interval
+    if not 0 <= begin < end <= 1:
+        raise ValueError(f"guidance_interval ({begin}, {end}) must rise within 0 to 1")
     if latent_shape[1] < 1:
         raise ValueError(f"a video of {latent_shape[1]} frames cannot be sampled: it must have at least 1")
     device, dtype = image_embeds.device, image_embeds.dtype
@@ -66,6 +72,7 @@ def sample(
     latents = initial_noise(latent_shape, shared_noise, generator, device)
     done, total = 0, steps * len(plan)
     for timestep in scheduler.timesteps:
+        guided = begin <= int(timestep) / scheduler.config["num_train_timesteps"] < end
         timesteps = timestep.to(device).expand(latent_shape[0])
         summed = torch.zeros_like(latents)
         weight = torch.zeros(latent_shape[1], device=device)
@@ -77,7 +84,7 @@ def sample(
                 image_embeds=answers,
                 pose_features=_of_window(pose_features, frames),
                 reference_features=keys_and_values,
-                guidance_scale=guidance_scale,
+                guidance_scale=guidance_scale if guided else 1.0,
                 guidance_rescale=guidance_rescale,
             )
             summed.index_add_(1, frames, prediction.float() * weights[:, None, None, None])

@@ -24,6 +24,7 @@ class SamplingSettings:
         steps: of the solver.
         guidance_scale: w in u + w (c - u); 1 is off.
         guidance_rescale: share of the contrast that guidance adds to be taken back, 0 to 1.
+        guidance_interval: from and to which time of the schedule there is guidance, 0 (clean) to 1 (noise).
         shared_noise: part of the noise that all frames have in common, 0 to 1.
         seed: of the noise.
     """
@@ -31,6 +32,7 @@ class SamplingSettings:
     steps: int
     guidance_scale: float = 1.0
     guidance_rescale: float = 0.0
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
     shared_noise: float = 0.0
     seed: int = 42
 
@@ -39,6 +41,14 @@ class SamplingSettings:
             raise ValueError(f"steps ({self.steps}) must be at least 1")
         if not 0 <= self.guidance_rescale <= 1:
             raise ValueError(f"guidance_rescale ({self.guidance_rescale}) must be from 0 to 1")
+
+    @property
+    def guidance_words(self) -> str:
+        """As in "2 between times 0.2 and 0.8, rescaled by 0.7"."""
+        words = f"{self.guidance_scale:g}"
+        if self.guidance_scale != 1 and self.guidance_interval != (0.0, 1.0):
+            words += f" between times {self.guidance_interval[0]:g} and {self.guidance_interval[1]:g}"
+        return words + (f", rescaled by {self.guidance_rescale:g}" if self.guidance_rescale else "")
 
 
 class PortraitPipeline:
@@ -120,6 +130,7 @@ class PortraitPipeline:
             steps=settings.steps,
             guidance_scale=settings.guidance_scale,
             guidance_rescale=settings.guidance_rescale,
+            guidance_interval=settings.guidance_interval,
             shared_noise=settings.shared_noise,
             windows=self.windows,
             generator=[Generator(self.device).manual_seed(seed) for seed in seeds],

@@ -124,6 +124,15 @@ def test_rescaling_reaches_the_samples_of_guided_sampling_alone():
     assert torch.equal(*unguided)
 
 
+def test_guidance_outside_of_its_interval_is_off_and_costs_no_pass():
+    oracle = Oracle()
+    draw(oracle, 16, guidance_scale=2.0, guidance_interval=(0.2, 0.8))  # 4 steps, at 999, 749, 499, 249
+    told, untold = (16, True, True), (16, False, False)
+    assert oracle.calls == [told, told, untold, told, untold, told, untold]
+    with pytest.raises(ValueError, match=r"guidance_interval \(0.8, 0.2\) must rise within 0 to 1"):
+        draw(oracle, guidance_interval=(0.8, 0.2))
+
+
 def test_a_seed_says_what_is_sampled_and_the_scheduler_is_left_as_it_was():
     before = SCHEDULER.timesteps.clone()
     one, other = draw(Deaf())[0], draw(Deaf())[0]
