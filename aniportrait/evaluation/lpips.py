@@ -54,7 +54,7 @@ class LPIPS(FrameByFrameMetric):
         self.distance.load_published(
             read_tensors(features_file), read_tensors(heads_file), f"{features_file} with {heads_file}"
         )
-        self.backend = f"LPIPS 0.1 on {PLAIN[network].name}, whole frames, not spatial"
+        self.backend = f"LPIPS 0.1 on {PLAIN[network].name}, whole frames, not spatial{self.taken}"
 
     def of_frames(self, ours: Tensor, real: Tensor, track: FaceTrack) -> Tensor:
         """(n,) 0 for equal frames."""

@@ -32,6 +32,18 @@ def test_psnr_of_a_constant_error_is_that_of_its_square_and_frames_weigh_alike()
     assert score(VideoPSNR(), pair(ours, real)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("chunk", [1, 2, 8])
+def test_one_frame_of_several_is_taken_whatever_the_chunk(chunk, monkeypatch):
+    monkeypatch.setattr(VideoPSNR, "chunk", chunk)
+    real = noise(7)
+    ours = real.clone()
+    ours[::3] += 5
+    ours[1::3] += 100
+    assert score(VideoPSNR(every=3), pair(ours, real)) == pytest.approx(20 * np.log10(255 / 5), rel=1e-5)
+    with pytest.raises(ValueError, match=r"every \(0\) must be at least 1"):
+        VideoPSNR(every=0)
+
+
 def test_psnr_of_the_truth_is_infinite():
     assert score(VideoPSNR(), pair(noise(), noise())) == np.inf
 
