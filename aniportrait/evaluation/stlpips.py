@@ -50,7 +50,8 @@ class ShiftTolerantLPIPS(FrameByFrameMetric):
         state = read_tensors(file)
         self.distance = PerceptualDistance(SHIFT_TOLERANT[network])
         self.distance.load_published(_convolutions(state), _heads(state), str(file))
-        self.backend = f"ST-LPIPS 0.0 on {SHIFT_TOLERANT[network].name} ({PACKAGE}), whole frames, not spatial{self.taken}"
+        name = SHIFT_TOLERANT[network].name
+        self.backend = f"ST-LPIPS 0.0 on {name} ({PACKAGE}), whole frames, not spatial{self.taken}"
 
     def of_frames(self, ours: Tensor, real: Tensor, track: FaceTrack) -> Tensor:
         """(n,) 0 for equal frames."""
