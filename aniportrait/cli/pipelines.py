@@ -21,11 +21,11 @@ def portrait_pipeline(
 ) -> PortraitPipeline:
     """The frame sampler of a weights folder; with its motion modules if it has them, unless `motion` says otherwise.
 
-    Windows are those that `config.windows` names, or else those of the weights.
+    Windows are those that `config.context` names, or else those of the weights.
     """
-    if config.windows not in (None, *WINDOWS):
-        raise ValueError(f"windows={config.windows} must be one of {', '.join(WINDOWS)}")
-    chosen = {} if config.windows is None else {"windows": config.windows}
+    if config.context not in (None, *WINDOWS):
+        raise ValueError(f"context={config.context} must be one of {', '.join(WINDOWS)}")
+    chosen = {} if config.context is None else {"windows": config.context}
     trained = weights_config(weights, "denoising_unet", config.paths, chosen)
     with_motion = "motion_module" in weights if motion is None else motion
     networks = load_portrait_networks(weights, config.paths, motion=with_motion).to(config.device)

@@ -224,7 +224,7 @@ def _claim(folder: Path, config: DictConfig, index: ShardIndex, entries: list[Sh
         "protocol": OmegaConf.to_container(config.protocol, resolve=True),
         "clips": [entry.key for entry in entries],
         "sampling": vars(protocol_settings(weights, config)),
-        "windows": config.windows,
+        "context": config.context,
     }
     file = folder / "sampled_with.json"
     if file.is_file():

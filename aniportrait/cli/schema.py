@@ -119,7 +119,7 @@ class EvaluateConfig:
     guidance_rescale: float | None = None
     guidance_interval: list[float] | None = None
     motion_clips: int = MISSING
-    windows: str | None = None
+    context: str | None = None
     data: Any = MISSING
     paths: Any = MISSING
 
@@ -142,7 +142,7 @@ class AnimateConfig:
     fps: float | None = None
     duration: float | None = None
     style: int | None = None
-    windows: str | None = None
+    context: str | None = None
     device: str = "cpu"
     paths: Any = MISSING
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from aniportrait.cli.evaluation_log import log_scores
 from aniportrait.data.media import probe, read_video, write_video
@@ -96,6 +96,7 @@ def video_results(
             "crop": "none: frames as they are",
             "landmarks": "MediaPipe face landmarker, each frame by itself, at the scored resolution",
             "seed": config.seed,
+            **_protocol(config),
         },
         "backends": {name: metric.backend for name, metric in metrics.items()},
         "skipped": dict(skipped),
@@ -105,6 +106,14 @@ def video_results(
         "scores": table,
         "clips": scores.clips,
     }
+
+
+def _protocol(config: DictConfig) -> dict[str, Any]:
+    """What the protocol states, if the videos are of one."""
+    if config.protocol is None:
+        return {}
+    stated: Any = OmegaConf.to_container(config.protocol, resolve=True)
+    return stated
 
 
 def score_tables(metrics: Mapping[str, VideoMetric], scores: VideoScores) -> list[Table]:

@@ -123,8 +123,8 @@ def write_video(
 ) -> int:
     """Write H.264 (yuv420p) with AAC sound as an mp4 that plays while it loads; the number of frames written.
 
-    The file appears whole or not at all. Sound is cut, or continued with silence, to the length of the
-    picture. Odd sizes gain a repeated row or column.
+    The file appears whole or not at all; the same frames and sound give the same bytes. Sound is cut, or continued with
+    silence, to the length of the picture. Odd sizes gain a repeated row or column.
 
     Args:
         path: the mp4 to write.
@@ -141,8 +141,10 @@ def write_video(
         sound = read_sound(audio)
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {"movflags": "+faststart"}
+    # No B-frames: x264 weighs them by what other work left in its memory, and the same frames give other bytes.
+    quality = {"crf": str(crf), "preset": "medium", "bf": "0"}
     with whole_file(path) as partial, av.open(str(partial), "w", format="mp4", options=options) as container:
-        film = FilmWriter(container, fps, sound, {"crf": str(crf), "preset": "medium"})
+        film = FilmWriter(container, fps, sound, quality)
         for picture in frames:
             film.add(picture)
         film.finish()
