@@ -101,6 +101,7 @@ def video_results(
         "backends": {name: metric.backend for name, metric in metrics.items()},
         "skipped": dict(skipped),
         "not scored": {f"{system}: {name}": reasons for (system, name), reasons in scores.reasons.items()},
+        "notes": {f"{system}: {name}": note for (system, name), note in scores.notes.items()},
         "failures": scores.failures,
         "remarks": scores.remarks,
         "scores": table,
@@ -132,7 +133,10 @@ def score_tables(metrics: Mapping[str, VideoMetric], scores: VideoScores) -> lis
                 Row(system, [_cell(scores, system, name) for name in names], KINDS.get(system, "control"))
                 for system in systems
             ]
-            tables.append(Table(title, columns, rows))
+            notes = dict.fromkeys(
+                f"{name}: {note}." for (_, name), note in scores.notes.items() if name in names
+            )
+            tables.append(Table(title, columns, rows, " ".join(notes)))
     return tables
 
 

@@ -1,8 +1,10 @@
 """Whether generated videos look as true ones do, taken together: distance of two distributions of features."""
 
+import weakref
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,6 +72,9 @@ class VideoFrechetDistance(VideoMetric):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
+        self._seen: tuple[weakref.ref[ScoredVideo], Tensor] | None = (
+            None  # several systems have one real video
+        )
         self.add_state("clip_count", torch.tensor(0), dist_reduce_fx="sum")
         for side in ("generated", "real"):
             sums = torch.zeros(self.width, dtype=torch.float64)
@@ -85,7 +90,15 @@ class VideoFrechetDistance(VideoMetric):
         """generated (n, width), real (m, width) float32."""
         if pair.real is None:
             raise NotScoredError("there is no real video")
-        return {"generated": self._checked(pair.generated), "real": self._checked(pair.real)}
+        if self._seen is None or self._seen[0]() is not pair.real:
+            self._seen = weakref.ref(pair.real), self._checked(pair.real)
+        return {"generated": self._checked(pair.generated), "real": self._seen[1]}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            **super().__getstate__(),
+            "_seen": None,
+        }  # weak references are not to be sent to another process
 
     def update(self, measured: Mapping[str, Tensor]) -> None:
         """Add one clip's features to the sums."""

@@ -72,7 +72,9 @@ class MeasuredFolder:
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {
-            json.dumps([*place, name]): tensor.contiguous().cpu()
+            json.dumps([*place, name]): tensor.cpu().clone(
+                memory_format=torch.contiguous_format
+            )  # systems may share the real features
             for place, measured in clip.tensors.items()
             for name, tensor in measured.items()
         }

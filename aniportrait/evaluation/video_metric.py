@@ -40,6 +40,11 @@ class VideoMetric(Metric):
     unit: str = ""
     digits: int = 3
 
+    @property
+    def note(self) -> str:
+        """What has to be said beside the score, after the updates; "" where there is nothing."""
+        return ""
+
     @abstractmethod
     def measure(self, pair: VideoPair) -> dict[str, Tensor]:
         """What the score depends on of one clip, on the CPU; NotScoredError where it says nothing."""

@@ -18,6 +18,7 @@ class VideoScores:
         clips: clip -> system -> metric -> figure; only of metrics that have one per clip.
         reasons: (system, metric) -> reason -> clips that it kept from being scored.
         remarks: clip -> what was left out of it.
+        notes: (system, metric) -> what has to be said beside its figure.
         failures: clip -> why it could not be read; it is in no figure.
     """
 
@@ -25,6 +26,7 @@ class VideoScores:
     clips: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     reasons: dict[tuple[str, str], dict[str, list[str]]] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
+    notes: dict[tuple[str, str], str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
 
@@ -50,6 +52,8 @@ def score_clips(
         counts = _take(clips_of(system), system, metrics, answer)
         for name, count in counts.items():
             answer.scores[system, name] = _score(metrics[name], count, given, seed)
+            if metrics[name].note:
+                answer.notes[system, name] = metrics[name].note
             metrics[name].reset()
     return answer
 
