@@ -18,8 +18,14 @@ from aniportrait.evaluation.video_systems import GENERATED
 
 log = logging.getLogger(__name__)
 
-MUST_AGREE = ("resolution", "fps", "crop", "landmarks")
+MUST_AGREE = ("resolution", "fps", "crop", "landmarks", "real videos", "name", "version", "task", "seconds")
 """Of the protocol: figures under others cannot be compared."""
+
+Runs = dict[str, dict[str, Any]]
+"""Folder -> its results.json."""
+
+ByClip = dict[str, dict[str, dict[str, float]]]
+"""Metric -> folder -> clip -> figure of the generated video."""
 
 
 def compare_runs(config: DictConfig) -> None:
@@ -27,60 +33,64 @@ def compare_runs(config: DictConfig) -> None:
     runs = _read_runs([str(folder) for folder in config.compare])
     metrics = _common_metrics(runs)
     by_clip = {name: {run: _figures(results, name) for run, results in runs.items()} for name in metrics}
-    by_clip = {name: figures for name, figures in by_clip.items() if all(figures.values())}
-    given = max(len(results["clips"]) + len(results["failures"]) for results in runs.values())
-    means, differences = [], []
-    first = next(iter(runs))
-    for run in runs:
-        clips = {name: common_clips(figures) for name, figures in by_clip.items()}
-        means.append(
-            Row(
-                run,
-                [over_common_clips(by_clip[name][run], clips[name], given, config.seed) for name in by_clip],
-            )
-        )
-        if run != first:
-            cells = [
-                paired_difference(figures[run], figures[first], clips[name], given, config.seed)
-                for name, figures in by_clip.items()
-            ]
-            differences.append(Row(f"{run} less {first}", cells))
-    sections: list[Section] = []
-    if by_clip:
-        columns = [Column(name, digits=4) for name in by_clip]
-        sections += [
-            Table("Means over common clips", columns, means),
-            Table(
-                "Differences, paired clip by clip",
-                columns,
-                differences,
-                "An interval without 0 is a sure difference.",
-            ),
-        ]
-    over_all = [name for name in metrics if name not in by_clip]
-    if over_all:
-        rows = [Row(run, [_whole(results, name) for name in over_all]) for run, results in runs.items()]
-        note = (
-            "Figures of all clips of a run together: they have no pairs, and depend on which clips these are."
-        )
-        sections.append(Table("Of whole sets", [Column(name) for name in over_all], rows, note))
+    by_clip = {name: figures for name, figures in by_clip.items() if common_clips(figures)}
+    over_all = [name for name in metrics if name not in by_clip and not _is_by_clip(runs, name)]
+    if not by_clip and not over_all:
+        raise ValueError(f"{', '.join(runs)} have no clip in common")
+    means, differences = _paired(runs, by_clip, config.seed)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     written = {
         "runs": {run: results["command"] for run, results in runs.items()},
         "means": {row.name: _cells(row, list(by_clip)) for row in means},
         "differences": {row.name: _cells(row, list(by_clip)) for row in differences},
-        "whole sets": {
-            run: {name: _value(results, name) for name in over_all} for run, results in runs.items()
-        },
+        "whole sets": {run: {name: _value(of, name) for name in over_all} for run, of in runs.items()},
     }
-    write_text(out / "comparison.json", json.dumps(written, indent=1) + "\n")
+    write_text(out / "comparison.json", json.dumps(written, indent=1, allow_nan=False) + "\n")
+    sections = _tables(runs, list(by_clip), means, differences, over_all)
     page = write_report(out / "report.html", [Part("", sections)], "Comparison", ", ".join(runs))
     log_scores(config, written["means"], page)
     log.info("report: %s", page)
 
 
-def _read_runs(folders: list[str]) -> dict[str, dict[str, Any]]:
+def _paired(runs: Runs, by_clip: ByClip, seed: int) -> tuple[list[Row], list[Row]]:
+    """Means of each run over common clips, and what each later run differs by from the first."""
+    given = max(len(results["clips"]) + len(results["failures"]) for results in runs.values())
+    clips = {name: common_clips(figures) for name, figures in by_clip.items()}
+    first, *others = runs
+    means = [
+        Row(run, [over_common_clips(of[run], clips[name], given, seed) for name, of in by_clip.items()])
+        for run in runs
+    ]
+    differences = [
+        Row(
+            f"{run} less {first}",
+            [paired_difference(of[run], of[first], clips[name], given, seed) for name, of in by_clip.items()],
+        )
+        for run in others
+    ]
+    return means, differences
+
+
+def _tables(
+    runs: Runs, by_clip: list[str], means: list[Row], differences: list[Row], over_all: list[str]
+) -> list[Section]:
+    sections: list[Section] = []
+    if by_clip:
+        columns = [Column(name, digits=4) for name in by_clip]
+        sure = "An interval without 0 is a sure difference."
+        sections.append(Table("Means over common clips", columns, means))
+        sections.append(Table("Differences, paired clip by clip", columns, differences, sure))
+    if over_all:
+        rows = [Row(run, [_whole(results, name) for name in over_all]) for run, results in runs.items()]
+        note = (
+            "Figures of all clips of a run together: they have no pairs, and depend on which clips these are."
+        )
+        sections.append(Table("Of whole sets", [Column(name) for name in over_all], rows, note))
+    return sections
+
+
+def _read_runs(folders: list[str]) -> Runs:
     """Folder -> its results; ValueError where they cannot be compared."""
     if len(set(folders)) < 2:
         raise ValueError(f"compare={folders} must name at least two folders")
@@ -98,7 +108,7 @@ def _read_runs(folders: list[str]) -> dict[str, dict[str, Any]]:
     first, *others = runs.items()
     for folder, results in others:
         for what in MUST_AGREE:
-            ours, theirs = first[1]["protocol"][what], results["protocol"][what]
+            ours, theirs = first[1]["protocol"].get(what), results["protocol"].get(what)
             if ours != theirs:
                 raise ValueError(
                     f"{first[0]} was scored with {what} {ours} and {folder} with {theirs}: score them alike"
@@ -106,7 +116,7 @@ def _read_runs(folders: list[str]) -> dict[str, dict[str, Any]]:
     return runs
 
 
-def _common_metrics(runs: dict[str, dict[str, Any]]) -> list[str]:
+def _common_metrics(runs: Runs) -> list[str]:
     """Those that every run has, made in the same way."""
     first, *others = runs.values()
     names = []
@@ -121,10 +131,15 @@ def _common_metrics(runs: dict[str, dict[str, Any]]) -> list[str]:
     return names
 
 
+def _is_by_clip(runs: Runs, name: str) -> bool:
+    return any(_figures(results, name) for results in runs.values())
+
+
 def _figures(results: dict[str, Any], name: str) -> dict[str, float]:
     """Clip -> figure of the generated video."""
     clips = results["clips"].items()
-    return {clip: systems[GENERATED][name] for clip, systems in clips if name in systems.get(GENERATED, {})}
+    figures = {clip: systems.get(GENERATED, {}).get(name) for clip, systems in clips}
+    return {clip: figure for clip, figure in figures.items() if figure is not None}
 
 
 def _whole(results: dict[str, Any], name: str) -> Score | None:

@@ -20,6 +20,7 @@ from aniportrait.data.sound import MediaError
 from aniportrait.evaluation.measured_clips import MeasuredClip, MeasuredFolder, measure
 from aniportrait.evaluation.video_files import PairFiles, detected, pairs_of_folders, read_pair
 from aniportrait.evaluation.video_metric import MissingBackendError, VideoMetric
+from aniportrait.evaluation.video_pair import ScoredVideo
 from aniportrait.evaluation.video_scores import score_clips
 from aniportrait.evaluation.video_systems import (
     COPY,
@@ -47,10 +48,19 @@ def evaluate_videos(config: DictConfig) -> None:
     write_video_results(config, scoring.files, metrics, skipped, scores)
 
 
+def check_names(config: DictConfig) -> None:
+    """ValueError where a setting names a metric that does not exist; said before hours of work."""
+    for setting, names in (
+        ("only", config.only or []),
+        ("rank_by", [config.rank_by] if config.rank_by else []),
+    ):
+        if unknown := sorted(set(names) - set(config.metrics)):
+            raise ValueError(f"{setting}={','.join(unknown)} must name some of {', '.join(config.metrics)}")
+
+
 def available_metrics(config: DictConfig) -> tuple[dict[str, VideoMetric], dict[str, str]]:
     """The metrics that can be computed here, and of the others why not and what to do."""
-    if config.only is not None and (unknown := sorted(set(config.only) - set(config.metrics))):
-        raise ValueError(f"only={','.join(unknown)} must name some of {', '.join(config.metrics)}")
+    check_names(config)
     metrics: dict[str, VideoMetric] = {}
     skipped: dict[str, str] = {}
     for name, node in config.metrics.items():
@@ -111,15 +121,16 @@ class VideoScoring:
 
     def measure_share(self, rank: int, world: int, device: torch.device) -> None:
         """Measure every `world`-th clip of those that are not measured, from the `rank`-th on."""
-        todo = [pair for pair in self.files if self._finished(pair, "") is None]
-        if rank == 0 and len(todo) < len(self.files):
-            log.info("%d of %d clips are measured already", len(self.files) - len(todo), len(self.files))
+        share = self.files[rank::world]  # before looking at what is there, which other processes change
+        todo = [pair for pair in share if self._finished(pair, "") is None]
+        if len(todo) < len(share):
+            log.info("%d of %d clips are measured already", len(share) - len(todo), len(share))
         if not todo:
             return
         for metric in self.metrics.values():
             metric.to(device)
         with _one_thread(), face_landmarker(self.config.paths, "image") as landmarker:
-            for pair in tqdm(todo[rank::world], "scoring", unit="clip", disable=rank > 0):
+            for pair in tqdm(todo, "scoring", unit="clip", disable=rank > 0):
                 self.folder.write(pair.key, self._measure(pair, landmarker), self._fingerprint(pair))
 
     def failures(self) -> dict[str, str]:
@@ -149,15 +160,26 @@ class VideoScoring:
         videos = self.config.videos
         try:
             read, remark = read_pair(pair, landmarker, videos.size, videos.fps)
-            detect = partial(detected, landmarker=landmarker, fps=read.generated.fps)
-            systems = systems_of(read, detect)
-            if videos.distortions:
-                other, _ = read_pair(self._next(pair), landmarker, videos.size, read.generated.fps)
-                systems |= distorted_systems(read, other, detect)
         except (MediaError, ValueError, OSError) as error:
             log.warning("%s cannot be scored: %s", pair.key, error)
             return MeasuredClip(failure=str(error))
-        return measure(systems, self.metrics, remark)
+        detect = partial(detected, landmarker=landmarker, fps=read.generated.fps)
+        clip = measure(systems_of(read, detect), self.metrics, remark)
+        if videos.distortions and read.real is not None:
+            other = self._other_real(pair, landmarker, read.generated.fps)
+            for name, distorted in distorted_systems(read, other, detect):  # one at a time in memory
+                clip.add(measure({name: distorted}, self.metrics))
+        return clip
+
+    def _other_real(self, pair: PairFiles, landmarker: FaceLandmarker, fps: float) -> ScoredVideo | None:
+        """The next clip's real video; None where there is no other, or it cannot be read."""
+        following = self._next(pair)
+        if following == pair:
+            return None
+        try:
+            return read_pair(following, landmarker, self.config.videos.size, fps)[0].real
+        except (MediaError, ValueError, OSError):
+            return None  # it is named as a failure of its own
 
     def _finished(self, pair: PairFiles, system: str) -> MeasuredClip | None:
         clip = self.folder.read(pair.key, self._fingerprint(pair), system)
@@ -172,7 +194,7 @@ class VideoScoring:
         return [
             pair.fingerprint,
             self._next(pair).fingerprint if videos.distortions else None,
-            [videos.size, videos.fps],
+            [videos.size, videos.fps, self.config.device, self.config.paths.face_landmarker],
             [[name, self._backend(name)] for name in self.metrics],
         ]
 

@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from aniportrait.checkpoints.store import Weights, open_weights
-from aniportrait.cli.evaluate_videos import evaluate_videos
+from aniportrait.cli.evaluate_videos import check_names, evaluate_videos
 from aniportrait.cli.networks import load_network
 from aniportrait.cli.pipelines import portrait_pipeline, predicted_motion, sampling_settings
 from aniportrait.cli.shares import run_shares
@@ -63,6 +63,7 @@ class Shown:
 
 def evaluate_protocol(config: DictConfig, index: ShardIndex) -> None:
     """Sample what out/videos does not hold yet, then score it."""
+    check_names(config)
     entries = protocol_clips(config, index)
     folder = Path(config.out) / "videos"
     _claim(folder, config, index, entries)
@@ -82,6 +83,8 @@ def protocol_clips(config: DictConfig, index: ShardIndex) -> list[ShardEntry]:
     of = index.of_split(config.split) if protocol.sources is None else index.samples
     entries, missing = clips_of_sources(of, protocol.sources, protocol.clips_per_source)
     if protocol.task == "audio_driven":
+        if silent := [entry.key for entry in entries if not entry.has_audio]:
+            log.warning("%d clips have no sound and are left out: %s", len(silent), ", ".join(silent[:5]))
         entries = tuple(entry for entry in entries if entry.has_audio)
     if protocol.task == "cross_identity" and len({entry.identity for entry in entries}) < 2:
         raise ValueError("protocol.task=cross_identity needs clips of at least two people")
@@ -111,9 +114,10 @@ def _sample_share(
 ) -> None:
     """Sample every n-th of the videos that are not there."""
     folder = Path(config.out) / "videos"
-    todo = [entry for entry in clips if not (folder / "generated" / f"{entry.key}.mp4").is_file()]
-    if rank == 0 and len(todo) < len(clips):
-        log.info("%d of %d videos are sampled already", len(clips) - len(todo), len(clips))
+    share = clips[rank::world]  # before looking at what is there, which other processes change
+    todo = [entry for entry in share if not (folder / "generated" / f"{entry.key}.mp4").is_file()]
+    if len(todo) < len(share):
+        log.info("%d of %d videos are sampled already", len(share) - len(todo), len(share))
     if not todo:
         return
     config = config.copy()
@@ -121,7 +125,7 @@ def _sample_share(
     weights = open_weights(config.weights)
     settings = protocol_settings(weights, config)
     animate = TASKS[config.protocol.task](weights, config)
-    for entry in tqdm(todo[rank::world], "sampling", unit="video", disable=rank > 0):
+    for entry in tqdm(todo, "sampling", unit="video", disable=rank > 0):
         number = clips.index(entry)
         shown = _shown(entry, _portrait_of(clips, number, config.protocol.task), config.protocol.seconds)
         _write(folder, shown, animate(shown, replace(settings, seed=config.seed + number)))
@@ -240,5 +244,5 @@ def _claim(folder: Path, config: DictConfig, index: ShardIndex, entries: list[Sh
 
 def _files_of(path: Path) -> list[list[str | int]]:
     """Name, size and time of a weights folder's or checkpoint's files."""
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    files = sorted((*path.glob("*.safetensors"), *path.glob("*.json"))) if path.is_dir() else [path]
     return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]

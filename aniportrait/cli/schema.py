@@ -98,6 +98,7 @@ class EvaluateConfig:
     weights: str | None = None
     videos: VideosConfig = field(default_factory=VideosConfig)
     compare: list[str] | None = None
+    syncnet: str | None = None
     metrics: Any = MISSING
     protocol: Any = None
     processes: int = 1

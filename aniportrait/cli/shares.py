@@ -4,8 +4,12 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from hydra import initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from lightning.fabric import Fabric
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from aniportrait.cli import schema
 
 Share = Callable[[int, int, torch.device, DictConfig], None]
 """(rank, processes, device, config): does every n-th piece of the work and keeps what comes of it in files."""
@@ -18,10 +22,18 @@ def run_shares(share: Share, config: DictConfig) -> None:
     if config.processes == 1:
         share(0, 1, torch.device(config.device), config)
         return
+    if config.device not in ("cpu", "cuda"):
+        raise ValueError(f"device={config.device} with processes={config.processes} must be cpu or cuda")
+    config = config.copy()
+    OmegaConf.resolve(config)  # ${now:} is known to this process alone
+    sources = HydraConfig.get().runtime.config_sources
+    conf = next(source.path for source in sources if source.schema == "file")
     fabric = Fabric(accelerator=config.device, devices=config.processes, strategy="ddp_spawn")
-    fabric.launch(partial(_in_process, share=share, config=config))
+    fabric.launch(partial(_in_process, share=share, config=config, conf=conf))
 
 
-def _in_process(fabric: Fabric, share: Share, config: DictConfig) -> None:
-    share(fabric.global_rank, fabric.world_size, fabric.device, config)
+def _in_process(fabric: Fabric, share: Share, config: DictConfig, conf: str) -> None:
+    schema.register()
+    with initialize_config_dir(conf, version_base="1.3"):
+        share(fabric.global_rank, fabric.world_size, fabric.device, config)
     fabric.barrier()

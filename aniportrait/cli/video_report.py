@@ -1,5 +1,6 @@
 """What is written of scored videos: results.json and a page."""
 
+import hashlib
 import json
 import logging
 import math
@@ -45,7 +46,7 @@ def write_video_results(
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     results = video_results(config, files, metrics, skipped, scores)
-    write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
+    write_text(out / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
     sections: list[Section] = [
         *score_tables(metrics, scores),
         *_explanations(metrics, skipped, scores),
@@ -54,8 +55,8 @@ def write_video_results(
     summary = (
         f"{len(files)} videos of {config.videos.generated}"
         + (f" against {config.videos.real}" if config.videos.real else ", without real ones")
-        + f", {len(scores.failures)} of them unreadable; {results['protocol']['resolution']}, "
-        f"{results['protocol']['fps']} fps. Intervals: resampled over clips, 95 %."
+        + f", {len(scores.failures)} of them unreadable; {', '.join(results['protocol']['resolution'])} pixels, "
+        f"{', '.join(f'{rate:g}' for rate in results['protocol']['fps'])} fps. Intervals: resampled over clips, 95 %."
     )
     page = write_report(out / "report.html", parts, title="Scores of videos", summary=summary)
     shown = {
@@ -84,18 +85,20 @@ def video_results(
             "given": score.given,
             "interval": score.interval,
         }
-    rates = sorted({round(probe(pair.generated).fps, 3) for pair in files if pair.key not in scores.failures})
+    probed = [probe(pair.generated) for pair in files if pair.key not in scores.failures]
+    rates = sorted({float(config.videos.fps or round(video.fps, 3)) for video in probed})
+    size = config.videos.size
+    sizes = sorted({f"{size or video.width} x {size or video.height}" for video in probed})
     return {
         "command": " ".join(("python evaluate.py", *HydraConfig.get().overrides.task)),
         "videos": {name: config.videos[name] for name in ("generated", "real", "reference")},
         "protocol": {
-            "resolution": f"{config.videos.size} x {config.videos.size}"
-            if config.videos.size
-            else "the generated videos' own",
-            "fps": config.videos.fps or rates,
+            "resolution": sizes,
+            "fps": rates,
             "crop": "none: frames as they are",
             "landmarks": "MediaPipe face landmarker, each frame by itself, at the scored resolution",
             "seed": config.seed,
+            "real videos": _digest(files) if config.videos.real else None,
             **_protocol(config),
         },
         "backends": {name: metric.backend for name, metric in metrics.items()},
@@ -105,13 +108,25 @@ def video_results(
         "failures": scores.failures,
         "remarks": scores.remarks,
         "scores": table,
-        "clips": scores.clips,
+        "clips": {
+            clip: {
+                system: {name: value if math.isfinite(value) else None for name, value in of.items()}
+                for system, of in systems.items()
+            }
+            for clip, systems in scores.clips.items()
+        },
     }
+
+
+def _digest(files: Sequence[PairFiles]) -> str:
+    """Of the names and sizes of the real videos: other truths, another digest."""
+    known = [[pair.key, pair.real.stat().st_size] for pair in files if pair.real is not None]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 
 def _protocol(config: DictConfig) -> dict[str, Any]:
     """What the protocol states, if the videos are of one."""
-    if config.protocol is None:
+    if config.protocol is None or config.weights is None:
         return {}
     stated: Any = OmegaConf.to_container(config.protocol, resolve=True)
     return stated
@@ -175,7 +190,9 @@ def _shown_clips(
     ranked = [config.rank_by] if config.rank_by else list(metrics)
     for name in ranked:
         figures = {
-            clip: of[GENERATED][name] for clip, of in scores.clips.items() if name in of.get(GENERATED, {})
+            clip: of[GENERATED][name]
+            for clip, of in scores.clips.items()
+            if math.isfinite(of.get(GENERATED, {}).get(name, math.nan))
         }
         if figures and metrics[name].higher_is_better is not None:
             break

@@ -44,6 +44,7 @@ def diffusion_loss(
         weight: (b, f, 1, h, w) of each latent pixel; its mean over a sample does not matter.
         change_weight: of the squared error of the changes from each frame to the next, added to that of the frames.
             What is wrong in all frames alike has no part in it, what flickers has twice its own square.
+            All pixels weigh alike in it.
 
     Returns:
         the loss, a scalar, and DiffusionTerms.

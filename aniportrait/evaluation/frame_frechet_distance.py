@@ -21,7 +21,8 @@ class FrameFrechetDistance(VideoFrechetDistance):
 
     def __init__(self, network: nn.Module, **kwargs):
         super().__init__(**kwargs)
-        self.network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - a quarter faster on CPUs
+        # A quarter faster on CPUs.
+        self.network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     @abstractmethod
     def images(self, frames: Tensor) -> Tensor:

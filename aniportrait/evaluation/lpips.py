@@ -9,6 +9,7 @@ from aniportrait.evaluation.backend_files import given_file
 from aniportrait.evaluation.frame_by_frame import FrameByFrameMetric
 from aniportrait.evaluation.perceptual_backbones import PLAIN
 from aniportrait.evaluation.perceptual_distance import PerceptualDistance
+from aniportrait.face.task_file import sha256_of
 from aniportrait.face.track import FaceTrack
 
 WEIGHTS = {
@@ -54,7 +55,9 @@ class LPIPS(FrameByFrameMetric):
         self.distance.load_published(
             read_tensors(features_file), read_tensors(heads_file), f"{features_file} with {heads_file}"
         )
-        self.backend = f"LPIPS 0.1 on {PLAIN[network].name}, whole frames, not spatial{self.taken}"
+        sums = " and ".join(sha256_of(file)[:12] for file in (features_file, heads_file))
+        name = PLAIN[network].name
+        self.backend = f"LPIPS 0.1 on {name}, weights sha256 {sums}; whole frames, not spatial{self.taken}"
 
     def of_frames(self, ours: Tensor, real: Tensor, track: FaceTrack) -> Tensor:
         """(n,) 0 for equal frames."""

@@ -33,6 +33,11 @@ class MeasuredClip:
     remark: str | None = None
     failure: str | None = None
 
+    def add(self, other: "MeasuredClip") -> None:
+        """Take what another system of the same clip says."""
+        self.tensors |= other.tensors
+        self.reasons |= other.reasons
+
 
 def measure(
     systems: Mapping[str, VideoPair], metrics: Mapping[str, VideoMetric], remark: str | None = None
@@ -41,13 +46,19 @@ def measure(
     answer = MeasuredClip(remark=remark)
     for system, pair in systems.items():
         for name, metric in metrics.items():
-            if lacking(pair, metric):
+            missing = lacking(pair, metric)
+            if missing == ["sound"]:
+                answer.reasons[system, name] = "it has no sound"
+            if missing:
                 continue
             try:
                 with torch.inference_mode():
                     answer.tensors[system, name] = metric.measure(pair)
             except NotScoredError as error:
                 answer.reasons[system, name] = str(error)
+            except Exception as error:
+                error.add_note(f"while {name} measured {pair.key}, {system}")
+                raise
     return answer
 
 

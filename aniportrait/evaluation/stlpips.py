@@ -12,6 +12,7 @@ from aniportrait.evaluation.backend_files import given_file, packaged_file
 from aniportrait.evaluation.frame_by_frame import FrameByFrameMetric
 from aniportrait.evaluation.perceptual_backbones import SHIFT_TOLERANT
 from aniportrait.evaluation.perceptual_distance import PerceptualDistance
+from aniportrait.face.task_file import sha256_of
 from aniportrait.face.track import FaceTrack
 
 PACKAGE = "stlpips-pytorch"
@@ -51,7 +52,10 @@ class ShiftTolerantLPIPS(FrameByFrameMetric):
         self.distance = PerceptualDistance(SHIFT_TOLERANT[network])
         self.distance.load_published(_convolutions(state), _heads(state), str(file))
         name = SHIFT_TOLERANT[network].name
-        self.backend = f"ST-LPIPS 0.0 on {name} ({PACKAGE}), whole frames, not spatial{self.taken}"
+        self.backend = (
+            f"ST-LPIPS 0.0 on {name} ({PACKAGE}), weights sha256 {sha256_of(file)[:12]}; whole frames, not spatial"
+            f"{self.taken}"
+        )
 
     def of_frames(self, ours: Tensor, real: Tensor, track: FaceTrack) -> Tensor:
         """(n,) 0 for equal frames."""

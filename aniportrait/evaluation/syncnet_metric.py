@@ -27,7 +27,8 @@ class SyncNetMetric(ClipMeanMetric):
         super().__init__(**kwargs)
         self.reader = syncnet_reader(weights, view)
         self.backend = (
-            f"SyncNet (syncnet_v2.model, joonson/syncnet_python), {view.protocol}, shifts of 15 frames"
+            f"SyncNet (joonson/syncnet_python), weights sha256 {self.reader.sha256[:12]}, "
+            f"{view.protocol}, shifts of 15 frames"
         )
 
     def figure(self, pair: VideoPair) -> Tensor:

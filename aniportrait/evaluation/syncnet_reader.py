@@ -19,6 +19,7 @@ from aniportrait.evaluation.frozen_weights import frozen
 from aniportrait.evaluation.syncnet_views import Shown, View
 from aniportrait.evaluation.video_metric import NotScoredError
 from aniportrait.evaluation.video_pair import ScoredVideo
+from aniportrait.face.task_file import sha256_of
 from aniportrait.models.syncnet import LIP_FRAMES, MFCC_STEPS, SyncNet
 
 WEIGHTS_URL = "http://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model"
@@ -37,10 +38,12 @@ class SyncNetReader(nn.Module):
     Args:
         network: SyncNet with its weights.
         view: what of a video is shown.
+        sha256: of the weights' file.
     """
 
-    def __init__(self, network: SyncNet, view: View):
+    def __init__(self, network: SyncNet, view: View, sha256: str = ""):
         super().__init__()
+        self.sha256 = sha256
         self.network = network.eval().requires_grad_(False)
         self.view = view
         self._last: tuple[weakref.ref[ScoredVideo], Tensor] | None = None
@@ -123,5 +126,5 @@ def syncnet_reader(weights: str | None, view: View) -> SyncNetReader:
         MissingBackendError: there is no such file.
         WeightsError: it holds another network.
     """
-    file = given_file(weights, "metrics.sync_c_lrs.weights", f"syncnet_v2.model from {WEIGHTS_URL}")
-    return SyncNetReader(frozen(SyncNet(), file), view)
+    file = given_file(weights, "syncnet", f"syncnet_v2.model from {WEIGHTS_URL}")
+    return SyncNetReader(frozen(SyncNet(), file), view, sha256_of(file))

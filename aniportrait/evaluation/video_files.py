@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
 
@@ -84,15 +84,19 @@ def read_pair(
             remark = f"{len(frames)} generated and {len(real)} real frames: the common ones are scored"
         count = min(len(real), len(frames))
         frames, real = frames[:count], real[:count]
-    reference = None
+    reference, face = None, None
     if files.reference is not None:
-        picture = np.asarray(Image.open(files.reference).convert("RGB"))
-        reference = _resized(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None], (height, width))[0]
+        with Image.open(files.reference) as opened:
+            picture = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+        tensor = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]
+        reference = _resized(tensor, (height, width), files.reference)
+        face = detected(reference, landmarker, rate)
     pair = VideoPair(
         files.key,
         _scored(files.generated, frames, landmarker, rate),
         None if real is None or files.real is None else _scored(files.real, real, landmarker, rate),
-        reference,
+        None if reference is None else reference[0],
+        face,
     )
     return pair, remark
 
@@ -136,18 +140,19 @@ def _frames(path: Path, fps: float, size: tuple[int, int] | None) -> Tensor:
     frames = []
     for picture in read_video(path, fps):
         frame = torch.from_numpy(picture).permute(2, 0, 1)[None]
-        frames.append(frame if size is None else _resized(frame, size))
+        frames.append(frame if size is None else _resized(frame, size, path))
     return torch.cat(frames)
 
 
-def _resized(frames: Tensor, size: tuple[int, int]) -> Tensor:
+def _resized(frames: Tensor, size: tuple[int, int], path: Path) -> Tensor:
     """(f, 3, h, w) uint8 -> (f, 3, *size) uint8, bilinear with antialias; over 2 % of distortion is an error."""
     height, width = frames.shape[-2:]
     if (height, width) == size:
         return frames
     if abs(height * size[1] / (width * size[0]) - 1) > 0.02:
         raise ValueError(
-            f"{width}x{height} pixels cannot become {size[1]}x{size[0]} without distortion: crop the videos alike first"
+            f"{path.name}: {width}x{height} pixels cannot become {size[1]}x{size[0]} without distortion: "
+            "crop videos and portraits alike first"
         )
     shrunk = functional.interpolate(frames.float(), size, mode="bilinear", antialias=True)
     return shrunk.round().clamp(0, 255).byte()

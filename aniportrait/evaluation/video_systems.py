@@ -1,7 +1,6 @@
 """The rows of a table of videos: the generated one, the real one, copying the portrait, distorted real ones."""
 
-import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +20,7 @@ from aniportrait.face.track import FaceTrack
 
 GENERATED, REAL, COPY = "generated", "real video", "copying the portrait"
 
+ANOTHER = "another clip"
 DISTORTIONS: dict[str, Callable[[ScoredVideo, ScoredVideo, Detect], ScoredVideo]] = {
     "blurred by 2 pixels": lambda real, other, detect: blurred(real, detect, sigma=2.0),
     "noise of 5 %": lambda real, other, detect: noisy(real, detect, 0.05, torch.Generator().manual_seed(0)),
@@ -28,7 +28,7 @@ DISTORTIONS: dict[str, Callable[[ScoredVideo, ScoredVideo, Detect], ScoredVideo]
         real, detect, int(real.track.valid.argmax())
     ),
     "sound 200 ms late": lambda real, other, detect: with_delayed_sound(real, 0.2),
-    "another person": lambda real, other, detect: of_another_person(real, other),
+    ANOTHER: lambda real, other, detect: of_another_person(real, other),
 }
 """What is done to real videos to see which metrics notice."""
 
@@ -47,21 +47,26 @@ def systems_of(pair: VideoPair, detect: Detect) -> dict[str, VideoPair]:
     return systems
 
 
-def distorted_systems(pair: VideoPair, other: VideoPair, detect: Detect) -> dict[str, VideoPair]:
-    """Distortion -> the real video under it, held against the real video as it is.
+def distorted_systems(
+    pair: VideoPair, other: ScoredVideo | None, detect: Detect
+) -> Iterator[tuple[str, VideoPair]]:
+    """Each distortion and the real video under it, held against the real video as it is.
 
     What a clip cannot suffer (its sound cannot be late if it has none, a shorter clip cannot replace it) is left out.
 
     Args:
-        other: another clip, for the distortion that changes the person.
+        other: another clip's real video, for the distortion that puts it in this one's place.
     """
-    if pair.real is None or other.real is None:
-        return {}
-    distorted = {}
+    if pair.real is None:
+        return
     for name, distort in DISTORTIONS.items():
-        with contextlib.suppress(ValueError):
-            distorted[name] = replace(pair, generated=distort(pair.real, other.real, detect))
-    return distorted
+        if other is None and name == ANOTHER:
+            continue
+        try:
+            distorted = distort(pair.real, other or pair.real, detect)
+        except ValueError:
+            continue
+        yield name, replace(pair, generated=distorted)
 
 
 def _standing(still: Tensor, real: ScoredVideo, detect: Detect) -> ScoredVideo:

@@ -57,6 +57,15 @@ def test_a_run_that_stopped_samples_what_is_missing_and_gives_the_same_video(ree
     assert again["scores"] == results["scores"]
 
 
+def test_two_processes_share_the_clips(reenacted, imported, shards, tmp_path):
+    results = run(imported, shards, tmp_path, "metrics=self_reenactment", "processes=2")
+    clips = reenacted[1]["clips"]
+    assert set(results["clips"]) == set(clips)
+    for clip in clips:  # sampled with fewer threads: other last digits
+        ours, theirs = (of[clip]["generated"]["psnr"] for of in (results["clips"], clips))
+        assert ours == pytest.approx(theirs, abs=0.2)
+
+
 def test_videos_of_other_settings_are_not_mixed_in(reenacted, imported, shards):
     with pytest.raises(ValueError, match=r"videos sampled with other sampling.*choose another out="):
         run(imported, shards, reenacted[0], "metrics=self_reenactment", "seed=43")

@@ -248,9 +248,7 @@ def test_what_is_not_scored_says_why(weights, view, clip, reason):
 
 def test_without_weights_it_says_where_they_are_and_what_names_them(tmp_path):
     for absent in (None, str(tmp_path / "absent.model")):
-        with pytest.raises(
-            MissingBackendError, match=r"lipsync/data/syncnet_v2\.model.*metrics\.sync_c_lrs\.weights=PATH"
-        ):
+        with pytest.raises(MissingBackendError, match=r"lipsync/data/syncnet_v2\.model.*syncnet=PATH"):
             SyncC(weights=absent, view=WholeFrame())
 
 
