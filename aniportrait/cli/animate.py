@@ -25,7 +25,6 @@ from aniportrait.face.task_file import find_task_file
 from aniportrait.pipelines.audio_driven import AudioDriven
 from aniportrait.pipelines.head_motion import HeadMotion, PoseTemplate, StillHead
 from aniportrait.pipelines.picture import Picture, prepare_picture, read_image
-from aniportrait.pipelines.portrait import SamplingSettings
 from aniportrait.pipelines.reenact import Reenact
 
 log = logging.getLogger(__name__)
@@ -76,7 +75,7 @@ def _speak(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.n
         load_canonical_face(find_task_file(config.paths.face_landmarker)),
     )
     with Progress() as bar:
-        frames = pipeline(picture, audio, _settings(config, weights), bar.report)
+        frames = pipeline(picture, audio, sampling_settings(weights, config, config.steps), bar.report)
     return frames, fps, audio if config.duration is not None else config.audio
 
 
@@ -85,21 +84,9 @@ def _follow(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.
     driving = read_track(config.driving, fps, config.paths, config.duration)
     with Progress() as bar:
         frames = Reenact(portrait_pipeline(weights, config))(
-            picture, driving, _settings(config, weights), bar.report
+            picture, driving, sampling_settings(weights, config, config.steps), bar.report
         )
     return frames, fps, _sound_of(config, len(frames) / fps)
-
-
-def _settings(config: DictConfig, weights: Weights) -> SamplingSettings:
-    return sampling_settings(
-        weights,
-        config.paths,
-        seed=config.seed,
-        steps=config.steps,
-        guidance_scale=config.guidance_scale,
-        guidance_rescale=config.guidance_rescale,
-        guidance_interval=config.guidance_interval,
-    )
 
 
 def _sound_of(config: DictConfig, seconds: float) -> np.ndarray | None:

@@ -40,7 +40,7 @@ def evaluate_videos(config: DictConfig) -> None:
     metrics, skipped = available_metrics(config)
     if not metrics:
         raise ValueError(f"none of the metrics can be computed here: {'; '.join(skipped.values())}")
-    run_shares(_measure_share, config)
+    run_shares(partial(_measure_share, metrics=metrics if config.processes == 1 else None), config)
     scoring = VideoScoring(config, metrics)
     failures = scoring.failures()
     scores = score_clips(scoring.measured, scoring.systems, metrics, len(scoring.files), config.seed)
@@ -94,8 +94,15 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _measure_share(rank: int, world: int, device: torch.device, config: DictConfig) -> None:
-    VideoScoring(config, available_metrics(config)[0]).measure_share(rank, world, device)
+def _measure_share(
+    rank: int,
+    world: int,
+    device: torch.device,
+    config: DictConfig,
+    metrics: dict[str, VideoMetric] | None,
+) -> None:
+    """Measure with these metrics, or in a process of its own with metrics of its own."""
+    VideoScoring(config, metrics or available_metrics(config)[0]).measure_share(rank, world, device)
 
 
 class VideoScoring:
@@ -110,6 +117,7 @@ class VideoScoring:
         self.metrics = metrics
         videos = config.videos
         self.files = pairs_of_folders(videos.generated, videos.real, videos.reference)
+        self._next = dict(zip(self.files, (*self.files[1:], self.files[0]), strict=True))
         self.folder = MeasuredFolder(Path(config.out) / "measured")
 
     @property
@@ -131,7 +139,8 @@ class VideoScoring:
             metric.to(device)
         with _one_thread(), face_landmarker(self.config.paths, "image") as landmarker:
             for pair in tqdm(todo, "scoring", unit="clip", disable=rank > 0):
-                self.folder.write(pair.key, self._measure(pair, landmarker), self._fingerprint(pair))
+                known = self._fingerprint(pair)  # before measuring: a video may change meanwhile
+                self.folder.write(pair.key, self._measure(pair, landmarker), known)
 
     def failures(self) -> dict[str, str]:
         """Clip -> why it could not be read; ValueError where they are more than is tolerated."""
@@ -173,7 +182,7 @@ class VideoScoring:
 
     def _other_real(self, pair: PairFiles, landmarker: FaceLandmarker, fps: float) -> ScoredVideo | None:
         """The next clip's real video; None where there is no other, or it cannot be read."""
-        following = self._next(pair)
+        following = self._next[pair]
         if following == pair:
             return None
         try:
@@ -185,15 +194,12 @@ class VideoScoring:
         clip = self.folder.read(pair.key, self._fingerprint(pair), system)
         return None if clip is None or clip.failure else clip
 
-    def _next(self, pair: PairFiles) -> PairFiles:
-        return self.files[(self.files.index(pair) + 1) % len(self.files)]
-
     def _fingerprint(self, pair: PairFiles) -> list[Any]:
         """Changes with the videos and with all that their measures depend on."""
         videos = self.config.videos
         return [
             pair.fingerprint,
-            self._next(pair).fingerprint if videos.distortions else None,
+            self._next[pair].fingerprint if videos.distortions else None,
             [videos.size, videos.fps, self.config.device, self.config.paths.face_landmarker],
             [[name, self._backend(name)] for name in self.metrics],
         ]

@@ -1,6 +1,5 @@
 """Pipelines wired from a weights folder and an entry's settings."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 from hydra.utils import instantiate
@@ -46,28 +45,22 @@ def predicted_motion(weights: Weights, config: DictConfig, style: int | None = N
     return NetworkMotion(instantiate(own.head_motion)(audio2pose, style), own.fps)
 
 
-def sampling_settings(
-    weights: Weights,
-    paths: DictConfig,
-    *,
-    seed: int,
-    steps: int | None = None,
-    guidance_scale: float | None = None,
-    guidance_rescale: float | None = None,
-    guidance_interval: Sequence[float] | None = None,
-) -> SamplingSettings:
-    """Steps and guidance as asked for, else as the weights' model states."""
-    own = weights_config(weights, "denoising_unet", paths).sampling
-    interval = own.guidance_interval if guidance_interval is None else guidance_interval
+def sampling_settings(weights: Weights, config: DictConfig, steps: int | None) -> SamplingSettings:
+    """Steps and the guidance that `config` asks for, else what the weights' model states; the seed of `config`."""
+    own = weights_config(weights, "denoising_unet", config.paths).sampling
+    guidance = {
+        name: own[name] if config[name] is None else config[name]
+        for name in ("guidance_scale", "guidance_rescale", "guidance_interval")
+    }
+    interval = guidance.pop("guidance_interval")
     if len(interval) != 2:
         raise ValueError(f"guidance_interval ({list(interval)}) must be two numbers, as in [0.2,0.8]")
     return SamplingSettings(
         steps=own.steps if steps is None else steps,
-        guidance_scale=own.guidance_scale if guidance_scale is None else guidance_scale,
-        guidance_rescale=own.guidance_rescale if guidance_rescale is None else guidance_rescale,
         guidance_interval=(interval[0], interval[1]),
         shared_noise=own.shared_noise,
-        seed=seed,
+        seed=config.seed,
+        **guidance,
     )
 
 

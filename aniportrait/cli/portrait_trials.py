@@ -98,15 +98,7 @@ def trial_settings(weights: Weights, config: DictConfig) -> SamplingSettings:
         raise ValueError(
             f"sampling_seeds ({config.sampling_seeds}) and pairs_per_clip ({config.pairs_per_clip}) must be at least 1"
         )
-    return sampling_settings(
-        weights,
-        config.paths,
-        seed=config.seed,
-        steps=config.sampling_steps,
-        guidance_scale=config.guidance_scale,
-        guidance_rescale=config.guidance_rescale,
-        guidance_interval=config.guidance_interval,
-    )
+    return sampling_settings(weights, config, config.sampling_steps)
 
 
 def warn_of_trained_frames(weights: str) -> None:

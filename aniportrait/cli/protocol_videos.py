@@ -123,25 +123,12 @@ def _sample_share(
     config = config.copy()
     config.device = str(device)
     weights = open_weights(config.weights)
-    settings = protocol_settings(weights, config)
+    settings = sampling_settings(weights, config, config.sampling_steps)
     animate = TASKS[config.protocol.task](weights, config)
     for entry in tqdm(todo, "sampling", unit="video", disable=rank > 0):
         number = clips.index(entry)
         shown = _shown(entry, _portrait_of(clips, number, config.protocol.task), config.protocol.seconds)
         _write(folder, shown, animate(shown, replace(settings, seed=config.seed + number)))
-
-
-def protocol_settings(weights: Weights, config: DictConfig) -> SamplingSettings:
-    """Steps and guidance as asked for, else as the weights' model states."""
-    return sampling_settings(
-        weights,
-        config.paths,
-        seed=config.seed,
-        steps=config.sampling_steps,
-        guidance_scale=config.guidance_scale,
-        guidance_rescale=config.guidance_rescale,
-        guidance_interval=config.guidance_interval,
-    )
 
 
 def _self_reenactment(weights: Weights, config: DictConfig) -> Animate:
@@ -227,7 +214,7 @@ def _claim(folder: Path, config: DictConfig, index: ShardIndex, entries: list[Sh
         "data": index.digest,
         "protocol": OmegaConf.to_container(config.protocol, resolve=True),
         "clips": [entry.key for entry in entries],
-        "sampling": vars(protocol_settings(weights, config)),
+        "sampling": vars(sampling_settings(weights, config, config.sampling_steps)),
         "context": config.context,
     }
     file = folder / "sampled_with.json"

@@ -203,7 +203,7 @@ def _shown_clips(
             )
         return []
     order = sorted(figures, key=lambda clip: figures[clip], reverse=bool(metrics[name].higher_is_better))
-    best, worst = order[:SHOWN], order[::-1][: min(SHOWN, len(order) - SHOWN)]
+    best, worst = order[:SHOWN], order[SHOWN:][::-1][:SHOWN]
     by_key = {pair.key: pair for pair in files}
     videos = []
     for kind, clips in (("worst", worst), ("best", best)):

@@ -17,7 +17,7 @@ class BlinkRate(FaceMetric):
     """
 
     topic = "motion"
-    higher_is_better = None
+    higher_is_better: bool | None = None
     backend = "MediaPipe FaceLandmarker's blendshapes eyeBlinkLeft and eyeBlinkRight, their mean"
     unit = "per minute"
     digits = 1

@@ -4,26 +4,14 @@ import torch
 from torch import Tensor
 
 from aniportrait.evaluation.change_ratio import mean_change, share_of_true
-from aniportrait.evaluation.moving_regions import known_region, neighbouring_frames
-from aniportrait.evaluation.video_metric import ClipMeanMetric, NotScoredError
+from aniportrait.evaluation.moving_regions import neighbouring_frames
+from aniportrait.evaluation.region_metric import RegionMetric
+from aniportrait.evaluation.video_metric import NotScoredError
 from aniportrait.evaluation.video_pair import VideoPair
 
 
-class VideoChangeRatio(ClipMeanMetric):
-    """ChangeRatio of one region of the generated video: 1 is as lively as the real one.
-
-    Args:
-        region: "mouth", "background" or "whole", where the real video's landmarks are.
-    """
-
-    topic = "motion"
-    backend = "pixels, [0, 1] RGB; mouth and background by MediaPipe's landmarks of the real frames"
-    needs = frozenset({"real"})
-    higher_is_better = None
-
-    def __init__(self, region: str = "whole", **kwargs):
-        super().__init__(**kwargs)
-        self.region = known_region(region)
+class VideoChangeRatio(RegionMetric):
+    """ChangeRatio of one region of the generated video: 1 is as lively as the real one."""
 
     def figure(self, pair: VideoPair) -> Tensor:
         changes: list[tuple[float, float]] = []  # not tensors, as in VideoFlicker

@@ -5,28 +5,16 @@ from torch import Tensor
 
 from aniportrait.evaluation.change_ratio import share_of_true
 from aniportrait.evaluation.motion_ratio import pixel_spread
-from aniportrait.evaluation.moving_regions import known_region, surrounding, to_floats, touched_pixels
-from aniportrait.evaluation.video_metric import ClipMeanMetric, NotScoredError, real_video
+from aniportrait.evaluation.moving_regions import surrounding, to_floats, touched_pixels
+from aniportrait.evaluation.region_metric import RegionMetric
+from aniportrait.evaluation.video_metric import NotScoredError, real_video
 from aniportrait.evaluation.video_pair import VideoPair
 
 ROWS = 8
 
 
-class VideoMotionRatio(ClipMeanMetric):
-    """MotionRatio of one region of the generated video: 1 is right, near 0 a picture that stands still.
-
-    Args:
-        region: "mouth", "background" or "whole", where the real video's landmarks are.
-    """
-
-    topic = "motion"
-    backend = "pixels, [0, 1] RGB; mouth and background by MediaPipe's landmarks of the real frames"
-    needs = frozenset({"real"})
-    higher_is_better = None
-
-    def __init__(self, region: str = "whole", **kwargs):
-        super().__init__(**kwargs)
-        self.region = known_region(region)
+class VideoMotionRatio(RegionMetric):
+    """MotionRatio of one region of the generated video: 1 is right, near 0 a picture that stands still."""
 
     def figure(self, pair: VideoPair) -> Tensor:
         real = real_video(pair)
