@@ -1,4 +1,4 @@
-"""Figures of lips and sound: SyncNet's with weights of our own making, and those that need none."""
+"""Figures of lips and sound by SyncNet, with weights of our own making."""
 
 import math
 import pickle
@@ -6,13 +6,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter1d
+from heard_videos import pair, video
 
 from aniportrait.checkpoints.tensor_files import WeightsError
 from aniportrait.data.mfcc import int16_scale, mfcc
-from aniportrait.evaluation.av_agreement import AvAgreement
-from aniportrait.evaluation.av_confidence import AvConfidence
-from aniportrait.evaluation.av_offset import AvOffset
 from aniportrait.evaluation.sync_c import SyncC
 from aniportrait.evaluation.sync_d import SyncD
 from aniportrait.evaluation.sync_offset import SyncOffset
@@ -21,37 +18,9 @@ from aniportrait.evaluation.syncnet_views import LandmarkerCrop, WholeFrame
 from aniportrait.evaluation.video_metric import MissingBackendError, NotScoredError
 from aniportrait.evaluation.video_pair import ScoredVideo, VideoPair
 from aniportrait.face.syncnet_crop import syncnet_crops
-from aniportrait.face.topology import INNER_LIP_PAIRS
-from aniportrait.face.track import FaceTrack
 from aniportrait.models.syncnet import SyncNet
 
 EPSILON = 1e-6  # that torch adds to every difference before it squares it
-
-
-def track_of(frames, corners=(0.25, 0.25, 0.75, 0.75), valid=None, vertices=None):
-    """Faces whose landmarks fill a box of the picture."""
-    generator = np.random.default_rng(0)
-    landmarks = np.zeros((frames, 478, 3), np.float32)
-    landmarks[..., 0] = corners[0] + (corners[2] - corners[0]) * np.linspace(0, 1, 478)
-    landmarks[..., 1] = corners[1] + (corners[3] - corners[1]) * np.linspace(0, 1, 478)
-    if vertices is None:
-        vertices = np.tile(generator.normal(size=(468, 3)).astype(np.float32), (frames, 1, 1))
-    eye = np.tile(np.eye(4, dtype=np.float32), (frames, 1, 1))
-    valid = np.ones(frames, bool) if valid is None else np.asarray(valid)
-    return FaceTrack(landmarks, vertices, eye, np.zeros((frames, 52), np.float32), valid)
-
-
-def video(frames, size=16, sound=True, fps=25.0, **face):
-    generator = torch.Generator().manual_seed(frames)
-    pixels = torch.randint(0, 256, (frames, 3, size, size), generator=generator, dtype=torch.uint8)
-    audio = (
-        np.random.default_rng(frames).normal(scale=0.1, size=round(frames / fps * 16_000)).astype(np.float32)
-    )
-    return ScoredVideo(pixels, track_of(frames, **face), audio if sound else None, fps)
-
-
-def pair(*given, **face):
-    return VideoPair("clip", video(*given, **face))
 
 
 @pytest.fixture(scope="module")
@@ -259,56 +228,3 @@ def test_weights_of_another_network_and_pickled_code_are_refused(tmp_path):
     torch.save({"weights": SyncNet}, tmp_path / "code.model")
     with pytest.raises(WeightsError, match="refused"):
         SyncC(weights=str(tmp_path / "code.model"), view=WholeFrame())
-
-
-# Without weights
-
-
-def speaking(late, seconds=8, fps=25.0):
-    """A mouth that opens with the loudness of a noise, whose sound comes `late` seconds late."""
-    frames, generator = round(seconds * fps), np.random.default_rng(3)
-    slow = gaussian_filter1d(generator.normal(size=seconds * 1000), 60)
-    loudness = np.clip(0.5 + slow / (3 * slow.std()), 0, 1)
-    opening = np.interp(np.arange(frames) / fps, np.arange(len(loudness)) / 1000, loudness)
-    times = np.arange(seconds * 16_000) / 16_000
-    level = np.interp(times - late, np.arange(len(loudness)) / 1000, loudness)
-    audio = (0.3 * level**2 * generator.normal(size=len(times))).astype(np.float32)
-    vertices = np.tile(generator.normal(size=(468, 3)), (frames, 1, 1))
-    vertices[:, INNER_LIP_PAIRS[:, 1]] = vertices[:, INNER_LIP_PAIRS[:, 0]]
-    vertices[:, INNER_LIP_PAIRS[:, 1], 1] -= 0.2 + opening[:, None]
-    vertices[:, 152, 1] = -5 - opening
-    vertices = (vertices + 0.02 * generator.normal(size=vertices.shape)).astype(np.float32)
-    pixels = torch.zeros(frames, 3, 8, 8, dtype=torch.uint8)
-    return VideoPair("speech", ScoredVideo(pixels, track_of(frames, vertices=vertices), audio, fps))
-
-
-def test_the_offset_is_the_seconds_between_lips_and_sound_whichever_comes_first():
-    """Lips lead by 0.04 s by nature: this is where the measure has its zero."""
-    metric = AvOffset()
-    for late in (0.24, -0.16):
-        metric.update(metric.measure(speaking(late)))
-    assert metric.per_clip.tolist() == pytest.approx([0.2, 0.2], abs=0.03)
-    assert float(metric.compute()) == pytest.approx(0.2, abs=0.03)
-
-
-def test_a_delay_takes_the_agreement_away_and_leaves_the_confidence():
-    together, late = speaking(0.04), speaking(0.5)
-    assert AvAgreement().figure(together) > 3 * AvAgreement().figure(late)
-    assert AvConfidence().figure(late) > 0.7 * AvConfidence().figure(together) > 3.5
-
-
-def test_frames_without_a_face_are_filled_and_too_few_with_one_say_nothing():
-    clip = speaking(0.24)
-    track = clip.generated.track
-    track.valid[50:55], track.vertices[50:55] = False, 0.0
-    assert AvOffset().figure(clip) == pytest.approx(0.2, abs=0.03)
-    track.valid[40:] = False
-    with pytest.raises(NotScoredError, match=r"a face is seen for 1\.6 s, 2 s are the least"):
-        AvOffset().measure(clip)
-
-
-def test_silence_and_still_mouths_are_not_scored():
-    with pytest.raises(NotScoredError, match="it has no sound"):
-        AvAgreement().measure(pair(60, sound=False))
-    with pytest.raises(NotScoredError, match="its mouth stands still"):
-        AvConfidence().measure(pair(60))
