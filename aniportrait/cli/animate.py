@@ -24,7 +24,8 @@ from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.task_file import find_task_file
 from aniportrait.pipelines.audio_driven import AudioDriven
 from aniportrait.pipelines.head_motion import HeadMotion, PoseTemplate, StillHead
-from aniportrait.pipelines.picture import Picture, prepare_picture, read_image
+from aniportrait.pipelines.picture import Picture, prepare_picture
+from aniportrait.pipelines.picture_file import read_image
 from aniportrait.pipelines.reenact import Reenact
 
 log = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from aniportrait.face.landmarks import FaceLandmarker
 
 LOOK = 640
 """Longer side, pixels, of what the landmarker is shown at most: more pixels cost, and find no more."""
-TILES = (1152, 384)
-"""Sides of the tiles, pixels of the film; half overlaps the next. The small ones hold faces of 64 to 192 pixels
-whole, the large ones of 192 to 576."""
+TILES = (10368, 3456, 1152, 384)
+"""Sides of the tiles, pixels of the film; half overlaps the next. Those of 384 hold faces of 64 to 192 pixels whole,
+those of 1152 of 192 to 576, and so on."""
 AROUND = 2.0
 """Side of what is looked at about a source's box, in its longer sides."""
 SAME = 0.5
@@ -30,7 +30,10 @@ Box = tuple[float, float, float, float]
 
 
 def faces_of(
-    still: Still, landmarker: FaceLandmarker, box: FaceBox | None = None
+    still: Still,
+    landmarker: FaceLandmarker,
+    box: FaceBox | None = None,
+    at_least: int = 1,
 ) -> tuple[list[DetectedFace], tuple[int, int]]:
     """Faces of a frame, largest first, in pixels of the frame shrunk to LOOK, and that one's width and height.
 
@@ -38,18 +41,20 @@ def faces_of(
         still: the frame.
         landmarker: finds them.
         box: where the one that is wanted is, if a source says so.
+        at_least: as many faces are looked for, in ever smaller tiles; none of them need be there.
     """
     picture = still.pixels(LOOK)
     size = picture.shape[1], picture.shape[0]
     faces = landmarker.detections(picture)
     wanted = None if box is None else box.in_picture(*size)
-    if _shows(faces, wanted):
+    if _shows(faces, wanted, at_least):
         return faces, size
     whole = still.pixels()
     for tiles in _closer_looks(whole, box):
         found = _in_tiles(whole, tiles, landmarker, size)
         if _shows(found, wanted):
             faces = _distinct(faces + found)
+        if _shows(faces, wanted, at_least):
             break
     return sorted(faces, key=lambda face: -face.area), size
 
@@ -60,8 +65,8 @@ def is_inside(face: DetectedFace, box: Box) -> bool:
     return bool(box[0] <= x <= box[2] and box[1] <= y <= box[3])
 
 
-def _shows(faces: list[DetectedFace], wanted: Box | None) -> bool:
-    return any(wanted is None or is_inside(face, wanted) for face in faces)
+def _shows(faces: list[DetectedFace], wanted: Box | None, at_least: int = 1) -> bool:
+    return sum(wanted is None or is_inside(face, wanted) for face in faces) >= at_least
 
 
 def _closer_looks(whole: np.ndarray, box: FaceBox | None) -> Iterator[list[tuple[int, int, int, int]]]:

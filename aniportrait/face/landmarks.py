@@ -62,9 +62,17 @@ class FaceLandmarker:
             self._pictures.close()
             self._pictures = None
 
-    def detect(self, image: np.ndarray) -> FaceTrack:
-        """The largest face of an RGB picture (h, w, 3) uint8 as a track of one frame; valid if any is."""
-        return self._track([next(iter(self.detections(image)), None)], *image_size(image))
+    def detect(self, image: np.ndarray, about: tuple[float, float, float, float] | None = None) -> FaceTrack:
+        """The largest face of an RGB picture (h, w, 3) uint8 as a track of one frame; valid if there is one.
+
+        `about` (x0, y0, x1, y1 in pixels) is about where it must be, whatever is larger elsewhere.
+        """
+        faces = self.detections(image)
+        if about is None:
+            face = next(iter(faces), None)
+        else:
+            face = _continuing(faces, DetectedFace.at(about), 0.5 / REACH_PER_SECOND)
+        return self._track([face], *image_size(image))
 
     def detections(self, image: np.ndarray) -> list[DetectedFace]:
         """The faces of an RGB picture, largest first, with all that was measured of each."""

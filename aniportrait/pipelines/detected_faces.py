@@ -1,9 +1,9 @@
 """Faces of generated frames, measured as those of film are."""
 
-import cv2
 import numpy as np
 from torch import Tensor
 
+from aniportrait.face.crop import resized
 from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.face.track import FaceTrack
 from aniportrait.pipelines.portrait import tensor_to_images
@@ -17,7 +17,7 @@ def detected_faces(landmarker: FaceLandmarker, frames: Tensor, size: int) -> Fac
         size: side of the pictures that the landmarks to compare with were measured on. MediaPipe's points lie
             about half a pixel off, so that another size moves them: 1 % of a face from 128 to 512 pixels.
     """
-    found = [landmarker.detect(_resized(image, size)) for image in tensor_to_images(frames)]
+    found = [landmarker.detect(resized(image, size)) for image in tensor_to_images(frames)]
     return FaceTrack(
         landmarks=np.concatenate([face.landmarks for face in found]),
         vertices=np.concatenate([face.vertices for face in found]),
@@ -25,10 +25,3 @@ def detected_faces(landmarker: FaceLandmarker, frames: Tensor, size: int) -> Fac
         blendshapes=np.concatenate([face.blendshapes for face in found]),
         valid=np.concatenate([face.valid for face in found]),
     )
-
-
-def _resized(image: np.ndarray, size: int) -> np.ndarray:
-    if image.shape[0] == size:
-        return image
-    interpolation = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC
-    return cv2.resize(image, (size, size), interpolation=interpolation)
