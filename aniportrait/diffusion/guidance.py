@@ -1,10 +1,70 @@
 """Classifier-free guidance (https://arxiv.org/abs/2207.12598) by the portrait; the landmarks always stay."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, long, nn
 
+from aniportrait.diffusion.pose_track import PoseTrack
 from aniportrait.models.reference_attention import ReferenceFeatures
+
+
+class GuidedDenoiser:
+    """What a denoiser says of any frames of a video under one portrait, with guidance.
+
+    Args:
+        denoiser: called as DenoisingUNet is; what it makes of the portrait is `projected` once, for all calls.
+        pose_features: a track that is asked for each window, or all frames' features, (b, f, c, h, w) each.
+        image_embeds: (b, 1, d); its device and dtype are the denoiser's.
+        reference_features: name -> (b, l, c).
+        guidance_scale: w in u + w (c - u); 1.0 is off and costs one pass.
+        guidance_rescale: share of the contrast that guidance adds to be taken back, 0 to 1; see `rescaled`.
+        guidance_interval: from and to which time of the schedule, 0 (clean) to 1 (noise), there is guidance; outside it
+            costs nothing. It does its work in the middle (https://arxiv.org/abs/2404.07724).
+        last_timestep: what 1 is in the schedule.
+    """
+
+    def __init__(
+        self,
+        denoiser: Any,
+        *,
+        pose_features: PoseTrack | Sequence[Tensor] | None,
+        image_embeds: Tensor,
+        reference_features: dict[str, Tensor] | None,
+        guidance_scale: float = 1.0,
+        guidance_rescale: float = 0.0,
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
+        last_timestep: int = 1000,
+    ):
+        begin, end = guidance_interval
+        if not 0 <= begin < end <= 1:
+            raise ValueError(f"guidance_interval ({begin}, {end}) must rise within 0 to 1")
+        self._denoiser, self._pose_features, self._embeds = denoiser, pose_features, image_embeds
+        self._scale, self._rescale = guidance_scale, guidance_rescale
+        self._interval = begin * last_timestep, end * last_timestep
+        self._answers, self._keys_and_values = denoiser.projected(image_embeds, reference_features)
+
+    def __call__(self, noisy_latents: Tensor, timestep: int, frames: Tensor) -> Tensor:
+        """Latents (b, n, c, h, w) of frames (n,) at a time of the schedule -> prediction, float32."""
+        guided = self._interval[0] <= timestep < self._interval[1]
+        return guided_prediction(
+            self._denoiser,
+            noisy_latents.to(self._embeds.dtype),
+            self._embeds.new_full((len(noisy_latents),), timestep, dtype=long),
+            image_embeds=self._answers,
+            pose_features=self._pose_of(frames),
+            reference_features=self._keys_and_values,
+            guidance_scale=self._scale if guided else 1.0,
+            guidance_rescale=self._rescale,
+        ).float()
+
+    def _pose_of(self, frames: Tensor) -> tuple[Tensor, ...] | None:
+        """The features (b, n, c, h, w) of a window's frames (n,)."""
+        if self._pose_features is None:
+            return None
+        if isinstance(self._pose_features, PoseTrack):
+            return self._pose_features(frames)
+        return tuple(feature[:, frames.to(feature.device)] for feature in self._pose_features)
 
 
 def guided_prediction(

@@ -1,5 +1,6 @@
 """Pose features of a whole video, a window at a time."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ class PoseTrack:
 
     Args:
         guider: a PoseGuider.
-        pose_image: (b, f, 3, h, w) in [-1, 1]; may lie in main memory whatever the device.
+        pose_image: (b, f, 3, h, w) in [-1, 1], in main memory whatever the device; or what draws that of frames (n,).
         reference_pose_image: (b, 3, h, w) in [-1, 1].
         kept_bytes: most memory for what is kept.
     """
@@ -25,7 +26,7 @@ class PoseTrack:
     def __init__(
         self,
         guider: Any,
-        pose_image: Tensor,
+        pose_image: Tensor | Callable[[Tensor], Tensor],
         reference_pose_image: Tensor,
         kept_bytes: int = 8 * 2**30,
     ):
@@ -48,11 +49,17 @@ class PoseTrack:
             for level in zip(*parts, strict=True)
         )
 
+    def forget(self, before: int) -> None:
+        """Free what is kept of frames below `before` alone: nobody will ask for it again."""
+        for unit in [unit for unit in self._kept if max(unit) < before]:
+            self._free_bytes += sum(feature.nbytes for feature in self._kept.pop(unit))
+
     def _computed(self, units: list[tuple[int, ...]]) -> dict[tuple[int, ...], tuple[Tensor, ...]]:
         if not units:
             return {}
-        indices = torch.tensor([index for unit in units for index in unit], device=self.pose_image.device)
-        features = self.guider(self.pose_image[:, indices].to(self.weight), self.reference_pose_image)
+        indices = torch.tensor([index for unit in units for index in unit])
+        drawn = self.pose_image[:, indices] if isinstance(self.pose_image, Tensor) else self.pose_image(indices)
+        features = self.guider(drawn.to(self.weight), self.reference_pose_image)
         split = [feature.split([len(unit) for unit in units], dim=1) for feature in features]
         return dict(zip(units, zip(*split, strict=True), strict=True))
 
