@@ -58,7 +58,9 @@ class PoseTrack:
         if not units:
             return {}
         indices = torch.tensor([index for unit in units for index in unit])
-        drawn = self.pose_image[:, indices] if isinstance(self.pose_image, Tensor) else self.pose_image(indices)
+        drawn = (
+            self.pose_image[:, indices] if isinstance(self.pose_image, Tensor) else self.pose_image(indices)
+        )
         features = self.guider(drawn.to(self.weight), self.reference_pose_image)
         split = [feature.split([len(unit) for unit in units], dim=1) for feature in features]
         return dict(zip(units, zip(*split, strict=True), strict=True))

@@ -6,7 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-REMEMBERED = ("model_outputs", "timestep_list", "last_sample", "lower_order_nums", "this_order", "_step_index")
+REMEMBERED = (
+    "model_outputs",
+    "timestep_list",
+    "last_sample",
+    "lower_order_nums",
+    "this_order",
+    "_step_index",
+)
 """Attributes of DPMSolverMultistepScheduler and UniPCMultistepScheduler that a step changes. DDIM has none."""
 
 

@@ -1,4 +1,4 @@
-"""The order of a long video's windows and steps: frames are finished from the first on, in the memory of a few windows."""
+"""The order of a long video's windows and steps: frames are finished from the first on, in memory for a few windows."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -37,6 +37,7 @@ class PublishedHead(nn.Module):
     """
 
     rests_in_silence = False
+    reach = 0  # frames on each side that a frame depends on
 
     def __init__(self, in_width: int = 768, latent_dim: int = 512):
         super().__init__()
@@ -77,6 +78,7 @@ class TemporalHead(nn.Module):
         self.input_dropout = nn.Dropout(input_dropout)
         self.input = nn.Linear(in_width, width)
         self.blocks = nn.ModuleList(TemporalBlock(width, kernel, 2**i, dropout) for i in range(layers))
+        self.reach = sum(2**i * (kernel - 1) // 2 for i in range(layers))
         self.norm = nn.LayerNorm(width)
         self.coefficients = nn.Linear(width, rank)
         self.basis = _zero_initialised(nn.Linear(rank, VERTICES * 3))

@@ -4,15 +4,18 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
 from aniportrait.face.canonical import CanonicalFace
 from aniportrait.face.head_pose import pose_matrices, project
-from aniportrait.models.audio_encoder import sampled
 from aniportrait.pipelines.head_motion import HeadMotion, frame_count
 from aniportrait.pipelines.picture import Picture
 from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
 from aniportrait.pipelines.resting_face import resting_mesh
+from aniportrait.pipelines.speech_offsets import SpeechOffsets
+
+PORTION = 1024
+"""Frames whose meshes are in memory at a time."""
 
 
 class AudioDriven:
@@ -50,11 +53,15 @@ class AudioDriven:
         frames = frame_count(len(audio), self.fps)
         device = self.portrait.device
         sound = torch.from_numpy(np.asarray(audio, np.float32))[None].to(device)
-        offsets = speech_offsets(self.audio2mesh, self.mesh_fps, sound, frames, self.fps)
+        offsets = SpeechOffsets(self.audio2mesh, self.mesh_fps, sound, self.fps)
         head_pose = self.head_motion(sound, frames, self.fps, Generator(device).manual_seed(seed))
         matrices = pose_matrices(head_pose, picture.track.pose_matrix[0])
         rest = resting_mesh(picture.track.vertices[0], picture.track.blendshapes[0], self.face)
-        return project(rest + offsets, matrices, 1, 1)
+        points = np.empty((frames, len(rest), 2), np.float32)
+        for begin in range(0, frames, PORTION):
+            end = min(begin + PORTION, frames)
+            points[begin:end] = project(rest + offsets(begin, end), matrices[begin:end], 1, 1)
+        return points
 
     def __call__(
         self,
@@ -66,20 +73,3 @@ class AudioDriven:
         """(f, h, w, 3) uint8 frames of the portrait speaking; see `landmarks`."""
         points = self.landmarks(picture, audio, settings.seed)
         return self.portrait(picture.image, picture.track.landmarks[0], points, settings, progress)
-
-
-@torch.inference_mode()
-def speech_offsets(
-    audio2mesh: nn.Module, mesh_fps: float, audio: Tensor, frames: int, fps: float
-) -> np.ndarray:
-    """(frames, 468, 3) cm from the face at rest, at any frame rate.
-
-    The network speaks at its own rate, the only one whose movements it knows; other rates are interpolated from it.
-
-    Args: audio (1, n) at 16 kHz.
-    """
-    offsets = audio2mesh(audio, frame_count(audio.shape[-1], mesh_fps))
-    if fps != mesh_fps:
-        places = torch.arange(frames, device=offsets.device) * (mesh_fps / fps)
-        offsets = sampled(offsets.flatten(2), places).unflatten(2, offsets.shape[2:])
-    return offsets[0].cpu().numpy()

@@ -1,6 +1,6 @@
 """A portrait and a path of meshes and head poses -> frames of that face moving."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,10 +10,14 @@ from diffusers import DDIMScheduler
 from torch import Generator, Tensor
 
 from aniportrait.diffusion.context import ClosedLoopWindows, OpenWindows
+from aniportrait.diffusion.frame_noise import FrameNoise
+from aniportrait.diffusion.guidance import GuidedDenoiser
 from aniportrait.diffusion.pose_track import PoseTrack
-from aniportrait.diffusion.sampler import sample
-from aniportrait.face.draw import draw_pose_image
-from aniportrait.models.portrait_networks import PortraitNetworks
+from aniportrait.diffusion.sampler import sample, timed
+from aniportrait.diffusion.solvers import solver_of
+from aniportrait.diffusion.wavefront import Wavefront
+from aniportrait.face.draw import draw_pose_images
+from aniportrait.models.portrait_networks import Portrait, PortraitNetworks
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class SamplingSettings:
         guidance_interval: from and to which time of the schedule there is guidance, 0 (clean) to 1 (noise).
         shared_noise: part of the noise that all frames have in common, 0 to 1.
         seed: of the noise.
+        solver: ddim, dpm or unipc.
     """
 
     steps: int
@@ -35,6 +40,7 @@ class SamplingSettings:
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     shared_noise: float = 0.0
     seed: int = 42
+    solver: str = "ddim"
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -77,6 +83,10 @@ class PortraitPipeline:
     def device(self) -> torch.device:
         return next(self.networks.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.networks.denoising_unet.parameters()).dtype
+
     def __call__(
         self,
         portrait: np.ndarray,
@@ -85,10 +95,28 @@ class PortraitPipeline:
         settings: SamplingSettings,
         progress: Callable[[int, int], None] | None = None,
     ) -> np.ndarray:
-        """(f, image_size, image_size, 3) uint8 RGB; Args as of `samplings`."""
-        return self.samplings(
-            portrait, portrait_points, points, settings, seeds=[settings.seed], progress=progress
-        )[0]
+        """(f, image_size, image_size, 3) uint8 RGB; Args as of `stream`."""
+        return np.concatenate(list(self.stream(portrait, portrait_points, points, settings, progress)))
+
+    def stream(
+        self,
+        portrait: np.ndarray,
+        portrait_points: np.ndarray,
+        points: np.ndarray,
+        settings: SamplingSettings,
+        progress: Callable[[int, int], None] | None = None,
+        state: Mapping[str, Tensor] | None = None,
+    ) -> "FrameStream":
+        """Frames in order, each as soon as it is finished; memory does not grow with their number.
+
+        Args:
+            portrait: (h, w, 3) uint8 RGB, square.
+            portrait_points: (468 or more, 2 or 3) its landmarks in [0, 1].
+            points: (f, 468 or more, 2 or 3) the landmarks to show, in [0, 1].
+            progress: called with (steps done, steps in all).
+            state: of a FrameStream of the same arguments, to go on after its last block.
+        """
+        return FrameStream(self, portrait, portrait_points, points, settings, progress, state)
 
     @torch.inference_mode()
     def samplings(
@@ -100,33 +128,28 @@ class PortraitPipeline:
         seeds: Sequence[int],
         progress: Callable[[int, int], None] | None = None,
     ) -> np.ndarray:
-        """The same frames from several noises, as one batch.
+        """The same frames from several noises, as one batch; Args as of `stream`, and
 
         Args:
-            portrait: (h, w, 3) uint8 RGB, square.
-            portrait_points: (468 or more, 2 or 3) its landmarks in [0, 1].
-            points: (f, 468 or more, 2 or 3) the landmarks to show, in [0, 1].
             seeds: of each sampling's noise, in place of the settings' own.
-            progress: called with (steps done, steps in all).
         Returns:
             (samplings, f, image_size, image_size, 3) uint8 RGB.
         """
         count = len(seeds)
-        known = self.networks.portrait(image_to_tensor(portrait, self.image_size)[None].to(self.device))
+        known = self.known(portrait)
         pose_track = PoseTrack(
             self.networks.pose_guider,
             self.pose_images(points)[None].expand(count, -1, -1, -1, -1),
             self.pose_images(portrait_points[None]).expand(count, -1, -1, -1),
         )
-        side = self.image_size // self.networks.autoencoder.factor
         features = known.reference_features
         latents = sample(
             self.networks.denoising_unet,
-            self.scheduler,
+            solver_of(settings.solver, self.scheduler),
             pose_features=pose_track,
             image_embeds=known.image_embeds.expand(count, -1, -1),
             reference_features={name: tokens.expand(count, -1, -1) for name, tokens in features.items()},
-            latent_shape=(count, len(points), self.networks.autoencoder.latent_channels, side, side),
+            latent_shape=(count, len(points), *self.latent_shape),
             steps=settings.steps,
             guidance_scale=settings.guidance_scale,
             guidance_rescale=settings.guidance_rescale,
@@ -136,13 +159,106 @@ class PortraitPipeline:
             generator=[Generator(self.device).manual_seed(seed) for seed in seeds],
             progress=progress,
         )
-        latents = self.networks.latent_space.decode(latents, known.reference_latents)
+        return self.images(latents, known)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(c, h, w) of a frame's latents."""
+        side = self.image_size // self.networks.autoencoder.factor
+        return self.networks.autoencoder.latent_channels, side, side
+
+    def known(self, portrait: np.ndarray) -> Portrait:
+        """What the networks know of a portrait (h, w, 3) uint8."""
+        image = image_to_tensor(portrait, self.image_size)[None]
+        return self.networks.portrait(image.to(self.device, self.dtype))
+
+    def images(self, latents: Tensor, known: Portrait) -> np.ndarray:
+        """Sampled latents (b, f, c, h, w) -> (b, f, image_size, image_size, 3) uint8."""
+        latents = self.networks.latent_space.decode(latents.to(self.dtype), known.reference_latents)
         return np.stack([tensor_to_images(frames) for frames in self.networks.decode(latents)])
 
     def pose_images(self, points: np.ndarray) -> Tensor:
         """(f, n, 2 or 3) points in [0, 1] -> (f, 3, h, w) drawn landmarks in [-1, 1], in main memory."""
-        drawn = [draw_pose_image(frame, self.image_size, self.image_size) for frame in points]
-        return torch.stack([image_to_tensor(image, self.image_size) for image in drawn])
+        drawn = draw_pose_images(points, self.image_size)
+        return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+class FrameStream:
+    """A video's frames, sampled while they are iterated over, once; see `PortraitPipeline.stream`.
+
+    Between two blocks, `state` is all that another stream of the same arguments needs to go on.
+    """
+
+    @torch.inference_mode()
+    def __init__(
+        self,
+        pipeline: PortraitPipeline,
+        portrait: np.ndarray,
+        portrait_points: np.ndarray,
+        points: np.ndarray,
+        settings: SamplingSettings,
+        progress: Callable[[int, int], None] | None,
+        state: Mapping[str, Tensor] | None,
+    ):
+        if not len(points):
+            raise ValueError("a video of 0 frames cannot be sampled: it must have at least 1")
+        device, state = pipeline.device, dict(state or {})
+        self._pipeline, self._known = pipeline, pipeline.known(portrait)
+        self._pose_track = PoseTrack(
+            pipeline.networks.pose_guider,
+            lambda frames: pipeline.pose_images(points[frames.numpy()])[None],
+            pipeline.pose_images(portrait_points[None]),
+        )
+        solver = solver_of(settings.solver, pipeline.scheduler)
+        predict = GuidedDenoiser(
+            pipeline.networks.denoising_unet,
+            pose_features=self._pose_track,
+            image_embeds=self._known.image_embeds,
+            reference_features=self._known.reference_features,
+            guidance_scale=settings.guidance_scale,
+            guidance_rescale=settings.guidance_rescale,
+            guidance_interval=settings.guidance_interval,
+            last_timestep=solver.config["num_train_timesteps"],
+        )
+        state = {name: value.to(device) for name, value in state.items()}
+        drawn = {
+            name.removeprefix("noise."): value for name, value in state.items() if name.startswith("noise.")
+        }
+        noise = FrameNoise(
+            pipeline.latent_shape,
+            settings.shared_noise,
+            [Generator(device).manual_seed(settings.seed)],
+            drawn,
+        )
+        self._wavefront = Wavefront(
+            predict, timed(solver, settings.steps), pipeline.windows(len(points)), noise, progress, state
+        )
+
+    @property
+    def finished(self) -> int:
+        """Frames of all blocks so far, those before `state` too."""
+        return self._wavefront.finished
+
+    def __len__(self) -> int:
+        return self._wavefront.frames
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """(n, image_size, image_size, 3) uint8 RGB of the next n frames."""
+        blocks = iter(self._wavefront)
+        while (images := self._next(blocks)) is not None:
+            yield images
+
+    @torch.inference_mode()
+    def _next(self, blocks: Iterator[Tensor]) -> np.ndarray | None:
+        latents = next(blocks, None)
+        if latents is None:
+            return None
+        self._pose_track.forget(self.finished)
+        return self._pipeline.images(latents, self._known)[0]
+
+    def state(self) -> dict[str, Tensor]:
+        """In main memory."""
+        return {name: value.cpu() for name, value in self._wavefront.state().items()}
 
 
 def image_to_tensor(image: np.ndarray, size: int) -> Tensor:

@@ -17,8 +17,8 @@ from aniportrait.data.synthetic import SyntheticTalkers
 from aniportrait.evaluation.mouth_opening_correlation import mouth_opening
 from aniportrait.face.canonical import load_canonical_face
 from aniportrait.models.audio2pose import POSE_LIMIT
-from aniportrait.pipelines.audio_driven import speech_offsets
 from aniportrait.pipelines.head_motion import NetworkMotion, PredictedMotion, frame_count
+from aniportrait.pipelines.speech_offsets import SpeechOffsets
 
 ROOT = Path(__file__).parents[2]
 RATE = 16_000
@@ -67,7 +67,7 @@ def spoken(networks, audio: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndar
     """Offsets (f, 468, 3) and head poses (f, 6) of a sound, checked for what must hold for every sound."""
     audio2mesh, audio2pose = networks
     sound, frames = torch.from_numpy(audio)[None], frame_count(len(audio), fps)
-    offsets = speech_offsets(audio2mesh, 25.0, sound, frames, fps)
+    offsets = SpeechOffsets(audio2mesh, 25.0, sound, fps)(0, frames)
     head_pose = NetworkMotion(PredictedMotion(audio2pose), 25.0)(
         sound, frames, fps, Generator().manual_seed(0)
     )

@@ -29,7 +29,12 @@ def noise(seed=0, shared=0.0, state=None):
 def wavefront(frames, windows, solver="ddim", steps=5, state=None, predict=mixing, **kwargs):
     own = {} if state is None else {k[6:]: v for k, v in state.items() if k.startswith("noise.")}
     return Wavefront(
-        predict, timed(solver_of(solver, SCHEDULE), steps), windows(frames), noise(state=own), state=state, **kwargs
+        predict,
+        timed(solver_of(solver, SCHEDULE), steps),
+        windows(frames),
+        noise(state=own),
+        state=state,
+        **kwargs,
     )
 
 
@@ -51,7 +56,9 @@ def all_at_once(frames, windows, solver="ddim", steps=5):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("frames", [1, 16, 17, 100])
-@pytest.mark.parametrize("windows", [OpenWindows(), OpenWindows(8, 6), OpenWindows(7, 0), ClosedLoopWindows()])
+@pytest.mark.parametrize(
+    "windows", [OpenWindows(), OpenWindows(8, 6), OpenWindows(7, 0), ClosedLoopWindows()]
+)
 def test_frames_are_those_of_all_at_once_to_the_bit(windows, frames, solver):
     blocks = list(wavefront(frames, windows, solver))
     assert torch.equal(torch.cat(blocks, dim=1), all_at_once(frames, windows, solver))

@@ -14,7 +14,8 @@ from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.head_pose import resampled_head_pose
 from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.face.topology import BLENDSHAPES, INNER_LIP_PAIRS, LIPS
-from aniportrait.pipelines.audio_driven import speech_offsets
+from aniportrait.models.audio2mesh import Audio2Mesh, PublishedHead, TemporalHead
+from aniportrait.models.audio_encoder import LogMelEncoder
 from aniportrait.pipelines.head_motion import (
     NetworkMotion,
     PoseTemplate,
@@ -23,15 +24,22 @@ from aniportrait.pipelines.head_motion import (
     frame_count,
 )
 from aniportrait.pipelines.resting_face import MOVEMENTS, _movements, resting_mesh
+from aniportrait.pipelines.speech_offsets import SpeechOffsets
 
 RATES = (25.0, 29.97, 30.0, 60.0)
 
 
-class Ramp(nn.Module):
-    """A mesh whose every coordinate is the time in seconds, at 25 fps."""
+class Ramp:
+    """An audio2mesh whose every coordinate is the time in seconds, at 25 fps."""
 
-    def forward(self, audio, frames):
-        return (torch.arange(frames) / 25.0).view(1, frames, 1, 1).expand(1, frames, 468, 3)
+    def encoder(self, audio, frames):
+        return (torch.arange(frames) / 25.0).view(1, frames, 1)
+
+    class head:  # noqa: N801
+        rests_in_silence, reach = False, 0
+
+        def __new__(cls, features):
+            return features[..., None].expand(-1, -1, 468, 3)
 
 
 class Nod(nn.Module):
@@ -49,13 +57,30 @@ def test_meshes_and_poses_keep_time_at_any_frame_rate(fps, samples):
     audio = torch.zeros(1, samples)
     frames = frame_count(samples, fps)
     assert frames == max(1, round(samples / 16_000 * fps))
-    offsets = speech_offsets(Ramp(), 25.0, audio, frames, fps)
+    offsets = SpeechOffsets(Ramp(), 25.0, audio, fps)(0, frames)
     motion = NetworkMotion(PredictedMotion(Nod(), smoothing=1), 25.0)(audio, frames, fps, Generator())
     last = (frame_count(samples, 25.0) - 1) / 25.0
     expected = np.minimum(np.arange(frames) / fps, last)
     assert offsets.shape == (frames, 468, 3)
     assert np.allclose(offsets[:, 0, 0], expected, atol=1e-5)
     assert np.allclose(motion[:, 0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("fps", RATES)
+@pytest.mark.parametrize("head", [TemporalHead(8, 8, layers=3, kernel=5), PublishedHead(8, 4)])
+def test_meshes_are_the_same_in_any_portions(head, fps):
+    audio2mesh = Audio2Mesh(LogMelEncoder(width=8, layers=1), head).eval()
+    for parameter in head.parameters():
+        nn.init.normal_(parameter, std=0.3, generator=Generator().manual_seed(0))
+    audio = torch.randn(1, 3 * 16_000, generator=Generator().manual_seed(1)) * torch.linspace(0, 1, 48_000)
+    offsets, frames = SpeechOffsets(audio2mesh, 25.0, audio, fps), frame_count(48_000, fps)
+    whole = offsets(0, frames)
+    if fps == 25.0:
+        with torch.no_grad():
+            assert np.allclose(whole, audio2mesh(audio, frames)[0], atol=1e-5)
+    for size in (1, 7, 40):
+        portions = [offsets(i, min(i + size, frames)) for i in range(0, frames, size)]
+        assert np.allclose(np.concatenate(portions), whole, atol=1e-5)
 
 
 def test_poses_between_frames_take_the_short_way_round():
