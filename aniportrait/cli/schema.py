@@ -130,21 +130,34 @@ class AnimateConfig:
     """python animate.py"""
 
     weights: str = MISSING
-    portrait: str = MISSING
+    portrait: str | None = None
     audio: str | None = None
     driving: str | None = None
-    head_pose: str = "predicted"
+    track: str | None = None
+    list: str | None = None
     out: str = MISSING
+    head_pose: str | None = None
+    style: int | None = None
+    expression: float = 1.0
+    eyes: float = 1.0
+    mouth: float = 1.0
+    face: int | None = None
+    paste_back: bool = False
+    label: bool = False
+    duration: float | None = None
+    fps: float | None = None
+    image_size: int | None = None
+    speed: str = "exact"
     seed: int = 42
     steps: int | None = None
+    solver: str | None = None
     guidance_scale: float | None = None
     guidance_rescale: float | None = None
-    guidance_interval: list[float] | None = None
-    fps: float | None = None
-    duration: float | None = None
-    style: int | None = None
+    guidance_interval: Any = None
     context: str | None = None
     device: str = "cpu"
+    precision: str | None = None
+    compile: str | None = None
     paths: Any = MISSING
 
 

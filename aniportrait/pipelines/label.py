@@ -39,5 +39,3 @@ def _strip(width: int, height: int) -> np.ndarray:
     cv2.putText(drawn, TEXT, (0, text_height), font, 1.0, 255, 2, cv2.LINE_AA)
     inner = cv2.resize(drawn, (columns - 2 * margin, max(1, rows - 2 * margin)), interpolation=cv2.INTER_AREA)
     return np.pad(inner, ((margin, rows - 2 * margin - inner.shape[0] + margin), (margin, margin)))
-
-

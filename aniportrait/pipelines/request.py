@@ -66,11 +66,15 @@ class Request:
                 f"driving={self.driving} and track={self.track} both say what to follow: give one of them"
             )
         if self.audio is None and self.driving is None and self.track is None:
-            raise ValueError("nothing drives the portrait: give audio=SOUND, driving=VIDEO or track=TRACK.npz")
+            raise ValueError(
+                "nothing drives the portrait: give audio=SOUND, driving=VIDEO or track=TRACK.npz"
+            )
         if self.head_pose == "predicted" and self.audio is None and self.driving is None:
             raise ValueError("head_pose=predicted needs a voice: give audio=SOUND")
         if self.head_pose == "driving" and self.driving is None and self.track is None:
-            raise ValueError("head_pose=driving needs a head to follow: give driving=VIDEO or track=TRACK.npz")
+            raise ValueError(
+                "head_pose=driving needs a head to follow: give driving=VIDEO or track=TRACK.npz"
+            )
         for name, unit in (("duration", "seconds"), ("fps", "frames per second")):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):

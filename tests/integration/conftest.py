@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from entries import composed
+from main_job import EXPERIMENTS, run_training
 from published_folder import HEADS, write_published_folder
 
 from aniportrait.cli.convert import convert
@@ -28,3 +29,13 @@ def imported(published, tmp_path_factory) -> Path:
     with composed("convert", f"published={published}", f"out={out}", HEADS) as config:
         convert(config)
     return out
+
+
+@pytest.fixture(scope="session")
+def trained(shards, tmp_path_factory) -> Path:
+    """A folder with a run per experiment and the weights of all in `weights`."""
+    folder = tmp_path_factory.mktemp("trained")
+    for experiment in EXPERIMENTS:
+        extra = [f"weights={folder}/weights"] if experiment == "stage2_motion" else []
+        run_training(experiment, shards, folder / experiment, f"export={folder}/weights", *extra)
+    return folder

@@ -1,15 +1,13 @@
 """The whole road on four drawn talkers: shards, four trainings, evaluation, a talking portrait, a reenacted one."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from entries import TINY, composed
-from PIL import Image
+from entries import composed
+from main_job import EXPERIMENTS, run_training
 from scipy.io import wavfile
 
 from aniportrait.checkpoints.store import open_weights
@@ -24,24 +22,6 @@ from aniportrait.pipelines.portrait import SamplingSettings
 
 ROOT = Path(__file__).parents[2]
 KEEP_ALL = "callbacks.checkpoint.save_top_k=-1"
-EXPERIMENTS = ("audio2mesh", "audio2pose", "stage1_reference", "stage2_motion")
-
-
-def run_training(experiment: str, shards: Path, out: Path, *overrides: str) -> None:
-    settings = [f"experiment={experiment}", *TINY, "data=shards", f"data.folder={shards}", "max_steps=2"]
-    command = [sys.executable, str(ROOT / "train.py"), *settings, f"out={out}", *overrides]
-    finished = subprocess.run(command, cwd=shards, capture_output=True, text=True, timeout=300)
-    assert finished.returncode == 0, finished.stderr
-
-
-@pytest.fixture(scope="session")
-def trained(shards, tmp_path_factory) -> Path:
-    """A folder with a run per experiment and the weights of all in `weights`."""
-    folder = tmp_path_factory.mktemp("trained")
-    for experiment in EXPERIMENTS:
-        extra = [f"weights={folder}/weights"] if experiment == "stage2_motion" else []
-        run_training(experiment, shards, folder / experiment, f"export={folder}/weights", *extra)
-    return folder
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -175,55 +155,3 @@ def test_a_portrait_follows_a_driving_video(trained, evaluated, tmp_path):
     with composed("animate", *settings, driving, "steps=1", "duration=0.4") as config:
         animate(config)
     assert len(list(read_video(out))) == 10
-
-
-BAD = {
-    "a portrait that is absent": ("portrait=absent.png", "does not exist"),
-    "a portrait without a face": ("portrait={grey}", "no face"),
-    "a portrait that is no picture": ("portrait={text}", "cannot be read as a picture"),
-    "sound that is absent": ("audio=absent.wav", "does not exist"),
-    "sound of no samples": ("audio={empty}", "empty"),
-    "sound that is text": ("audio={text}", "text"),
-    "weights that are absent": ("weights=absent", "does not exist"),
-    "a result that is no video": ("out=result.txt", "must end in"),
-    "no length": ("duration=0", "duration (0) must be more than 0 seconds"),
-    "no rate": ("fps=0", "fps (0) must be more than 0 frames per second"),
-    "a rate below nothing": ("fps=-5", "fps (-5) must be more than 0 frames per second"),
-    "an unknown head motion": ("head_pose=nodding", "must be"),
-    "neither sound nor video": ("audio=null", "either"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_to_animate_is_one_clear_sentence(case, trained, evaluated, tmp_path):
-    grey, text, empty = tmp_path / "grey.png", tmp_path / "text.mp4", tmp_path / "empty.wav"
-    Image.new("RGB", (200, 200), (90, 90, 90)).save(grey)
-    text.write_text("no film at all\n" * 50)
-    wavfile.write(empty, 16_000, np.zeros(0, np.int16))
-    override, words = BAD[case]
-    samples, out = evaluated / "samples", tmp_path / "out.mp4"
-    settings = [
-        f"weights={trained}/weights",
-        f"portrait={samples}/portrait.png",
-        f"audio={samples}/voice.wav",
-        f"out={out}",
-    ]
-    override = override.format(grey=grey, text=text, empty=empty)
-    with composed("animate", *settings, override) as config, pytest.raises((ValueError, OSError)) as error:
-        animate(config)
-    assert words in str(error.value)
-    assert not out.exists()
-
-
-@pytest.mark.parametrize("driving", ["text", "faceless"])
-def test_a_driving_video_that_cannot_drive_is_one_clear_sentence(driving, trained, evaluated, tmp_path):
-    from aniportrait.data.media import write_video
-
-    file = tmp_path / f"{driving}.mp4"
-    if driving == "text":
-        file.write_text("no film at all\n" * 50)
-    else:
-        write_video(file, [np.full((128, 128, 3), 90, np.uint8)] * 5, 25.0)
-    settings = [f"weights={trained}/weights", f"portrait={evaluated}/samples/portrait.png", f"driving={file}"]
-    with composed("animate", *settings) as config, pytest.raises((ValueError, OSError), match=file.name):
-        animate(config)
