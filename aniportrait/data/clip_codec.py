@@ -10,7 +10,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.reformatter import ColorRange
 
-from aniportrait.data.sound import MediaError, Sound
+from aniportrait.data.sound import MediaError
 
 GROUP_OF_PICTURES = 12
 """Frames from one keyframe to the next in our clips: what a random access decodes at most."""
@@ -107,7 +107,7 @@ class ClipEncoder:
         self.video = b""
         self._buffer = io.BytesIO()
         self._container = av.open(self._buffer, "w", format="mp4")
-        self._film = FilmWriter(self._container, fps, None, options)
+        self._film = FilmWriter(self._container, fps, options)
 
     def __enter__(self) -> "ClipEncoder":
         return self
@@ -127,28 +127,25 @@ class ClipEncoder:
 
 
 class FilmWriter:
-    """Encodes picture and sound side by side into a container, so that a player finds them close together.
+    """Encodes pictures into a container.
 
     Args:
         container: open for writing.
         fps: frames per second.
-        sound: cut, or continued with silence, to the length of the picture.
         options: of x264.
     """
 
-    def __init__(self, container, fps: float, sound: Sound | None, options: dict[str, str]):
+    def __init__(self, container, fps: float, options: dict[str, str]):
         self.count = 0
-        self._container, self._sound, self._options = container, sound, options
-        self._rate = Fraction(fps).limit_denominator(1001)
+        self._container, self._options = container, options
+        self._rate = frame_rate(fps)
         self._video: av.VideoStream | None = None
-        self._track: av.AudioStream | None = None
 
     def add(self, picture: np.ndarray) -> None:
         """Append a frame, (h, w, 3) uint8 RGB; odd sizes gain a repeated row or column."""
         picture = _even(picture)
         if self._video is None:
             self._video = _h264_stream(self._container, self._rate, picture, self._options)
-            self._track = self._sound.stream_in(self._container) if self._sound else None
         if picture.shape[:2] != (self._video.height, self._video.width):
             size, first = (
                 f"{picture.shape[1]}x{picture.shape[0]}",
@@ -157,16 +154,17 @@ class FilmWriter:
             raise ValueError(f"frame {self.count} is {size}, the first is {first}")
         self._container.mux(self._video.encode(_bt601(picture, self.count, self._rate)))
         self.count += 1
-        if self._sound and self._track:
-            self._container.mux(self._sound.encode_until(self._track, self.count / float(self._rate)))
 
     def finish(self) -> None:
-        """Write what the encoders still hold."""
+        """Write what the encoder still holds."""
         if self._video is None:
             raise ValueError("a video needs at least one frame, there is none")
         self._container.mux(self._video.encode(None))
-        if self._sound and self._track:
-            self._container.mux(self._sound.flush(self._track))
+
+
+def frame_rate(fps: float) -> Fraction:
+    """The fraction that a container writes for `fps` frames per second."""
+    return Fraction(fps).limit_denominator(1001)
 
 
 def _h264_stream(container, rate: Fraction, picture: np.ndarray, options: dict[str, str]) -> av.VideoStream:

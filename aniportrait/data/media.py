@@ -1,20 +1,21 @@
 """Video files in and out through PyAV: upright frames at a constant rate, and mp4s with sound."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import av
 import numpy as np
 from av.error import EOFError as EndOfFile
 
-from aniportrait.data.clip_codec import FilmWriter
 from aniportrait.data.constant_rate import MediaReport, at_constant_rate
-from aniportrait.data.sound import MediaError, Sound, opened, read_sound
-from aniportrait.data.whole_file import whole_file
+from aniportrait.data.film_file import check_tags, join_parts, write_part
+from aniportrait.data.sound import MediaError, opened
+from aniportrait.data.soundtrack import SoundFile, soundtrack
 
 SEEK_MARGIN = 1.0
 """Seconds before a section at which decoding begins: indices of damaged files are not exact."""
@@ -118,13 +119,14 @@ def write_video(
     path: str | Path,
     frames: Iterable[np.ndarray],
     fps: float,
-    audio: str | Path | np.ndarray | None = None,
+    audio: str | Path | SoundFile | np.ndarray | None = None,
     crf: int = 18,
+    metadata: Mapping[str, str] | None = None,
 ) -> int:
-    """Write H.264 (yuv420p) with AAC sound as an mp4 that plays while it loads; the number of frames written.
+    """Write H.264 (yuv420p) with sound as an mp4 that plays while it loads; the number of frames written.
 
-    The file appears whole or not at all; the same frames and sound give the same bytes. Sound is cut, or continued with
-    silence, to the length of the picture. Odd sizes gain a repeated row or column.
+    The file appears whole or not at all; the same frames and sound give the same bytes. Sound is cut at the picture's
+    end, see `soundtrack`. Odd sizes gain a repeated row or column.
 
     Args:
         path: the mp4 to write.
@@ -132,23 +134,17 @@ def write_video(
         fps: frames per second.
         audio: (n,) float waveform at 16 kHz, or a file whose sound is taken.
         crf: x264's quality, lower is better.
+        metadata: title, comment and the like, which the file says of itself.
     """
-    path = Path(path)
-    sound = None
-    if isinstance(audio, np.ndarray):
-        sound = Sound.of_waveform(audio)
-    elif audio is not None:
-        sound = read_sound(audio)
+    path, metadata = Path(path), metadata or {}
+    sound = None if audio is None else soundtrack(audio)
+    check_tags(metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"movflags": "+faststart"}
-    # No B-frames: x264 weighs them by what other work left in its memory, and the same frames give other bytes.
-    quality = {"crf": str(crf), "preset": "medium", "bf": "0"}
-    with whole_file(path) as partial, av.open(str(partial), "w", format="mp4", options=options) as container:
-        film = FilmWriter(container, fps, sound, quality)
-        for picture in frames:
-            film.add(picture)
-        film.finish()
-    return film.count
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        picture = Path(folder) / "picture.mp4"
+        count = write_part(picture, frames, fps, crf)
+        join_parts(path, [picture], fps, sound, metadata)
+    return count
 
 
 def _video_stream(container, path: str | Path) -> av.VideoStream:

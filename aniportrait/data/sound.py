@@ -1,4 +1,4 @@
-"""Sound in and out through PyAV: any container to a waveform, FLAC in memory, AAC beside a picture."""
+"""Sound in and out through PyAV: any container to a waveform or to blocks with their time, FLAC in memory."""
 
 import io
 from collections.abc import Iterator
@@ -14,7 +14,6 @@ from av.error import EOFError as EndOfFile
 
 from aniportrait.data.schema import SAMPLE_RATE
 
-AAC_RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 LARGEST_SLIP = 0.05
 """Seconds a sound's timestamps may disagree with its samples before it is taken apart and placed by time."""
 LONGEST_PADDING = 0.2
@@ -23,6 +22,8 @@ SEEK_MARGIN = 1.0
 """Seconds before a late beginning at which decoding starts: codecs need some blocks to settle."""
 LONGEST_SLIP = 60.0
 """Seconds beyond which a jump of the timestamps is damage and is passed over."""
+GROWTH = 60 * SAMPLE_RATE
+"""Samples by which a waveform grows while it is read."""
 
 
 class MediaError(ValueError):
@@ -64,7 +65,25 @@ def read_audio(path: str | Path, start: float | None = None, end: float | None =
     Raises:
         NoAudioError: the file has no sound stream, or one of zero samples.
     """
-    return _mono(_decoded(path, SAMPLE_RATE, None, start, end))
+    line, length = np.zeros(0, np.float32), 0
+    with opened(path) as container:
+        stream = sound_stream(container, path)
+        declared = _declared_end(stream)
+        for block in sound_blocks(container, stream, SAMPLE_RATE, start=start, stop=end):
+            start = block.stretch if start is None else start
+            place, part = block.place(start, SAMPLE_RATE), _mono(block.samples)
+            part, place = part[max(0, -place) :], max(0, place)
+            length = max(length, place + len(part))
+            if length > len(line):  # in place: parts that are joined at the end would take the memory twice
+                line.resize(length + GROWTH, refcheck=False)
+            line[place : place + len(part)] = part
+    if declared is not None and start is not None:  # lossy codecs fill up their last block
+        padding = length - round((declared - start) * SAMPLE_RATE)
+        length -= padding if 0 < padding < LONGEST_PADDING * SAMPLE_RATE else 0
+    if length <= 0:
+        raise NoAudioError(f"{path} holds a sound of zero samples")
+    line.resize(length, refcheck=False)
+    return line
 
 
 def encode_flac(audio: np.ndarray) -> bytes:
@@ -95,130 +114,88 @@ def decode_flac(data: bytes) -> np.ndarray:
     return np.concatenate(parts).astype(np.float32) / 32768
 
 
-def read_sound(path: str | Path) -> "Sound":
-    """The sound of a file at a rate and with channels that AAC takes, for putting beside a picture."""
-    with opened(path) as container:
-        stream = _audio_stream(container, path)
-        channels = min(2, stream.codec_context.channels or 1)
-        rate = stream.codec_context.sample_rate
-    rate = rate if rate in AAC_RATES else 48_000
-    return Sound(_decoded(path, rate, "stereo" if channels == 2 else "mono", None), rate)
-
-
-@dataclass
-class Sound:
-    """Sound on its way into a file.
+@dataclass(frozen=True)
+class SoundBlock:
+    """Consecutive samples of a file and their place in it.
 
     Args:
-        samples: (channels, n) float32 in [-1, 1].
-        rate: Hz.
+        stretch: when the unbroken stretch began that they belong to, seconds in the file.
+        offset: how many of the stretch's samples came before them.
+        samples: (channels, n).
     """
 
+    stretch: float
+    offset: int
     samples: np.ndarray
-    rate: int
-    written: int = 0
 
-    @staticmethod
-    def of_waveform(audio: np.ndarray) -> "Sound":
-        """(n,) at 16 kHz."""
-        if audio.ndim != 1 or not len(audio):
-            raise ValueError(f"audio of shape {audio.shape} must be (n,) with n > 0")
-        return Sound(np.clip(np.asarray(audio, np.float32), -1, 1)[None], SAMPLE_RATE)
-
-    def stream_in(self, container) -> av.AudioStream:
-        """A new AAC stream of this sound's rate and channels."""
-        channels = len(self.samples)
-        stream = container.add_stream("aac", rate=self.rate, layout="stereo" if channels == 2 else "mono")
-        stream.bit_rate = min(96_000, 5 * self.rate) * channels
-        return stream
-
-    def encode_until(self, stream: av.AudioStream, seconds: float) -> list[av.Packet]:
-        """Packets of the samples from where the last call ended to `seconds`; silence after the sound's
-        end."""
-        end = round(seconds * self.rate)
-        part = self.samples[:, self.written : end]
-        if (lacking := end - self.written - part.shape[1]) > 0:
-            part = np.pad(part, ((0, 0), (0, lacking)))
-        layout = "stereo" if len(part) == 2 else "mono"
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(part), format="fltp", layout=layout)
-        frame.sample_rate, frame.pts, frame.time_base = self.rate, self.written, Fraction(1, self.rate)
-        self.written = end
-        return stream.encode(frame)
-
-    def flush(self, stream: av.AudioStream) -> list[av.Packet]:
-        return stream.encode(None)
+    def place(self, start: float, rate: int) -> int:
+        """Number of the first sample on a line that begins at `start`, seconds in the file."""
+        return round((self.stretch - start) * rate) + self.offset
 
 
-def _mono(samples: np.ndarray) -> np.ndarray:
-    """The mean of the channels; FFmpeg's own mixture is 3 dB louder, which cuts the peaks of loud recordings."""
-    return np.clip(samples.mean(axis=0), -1, 1)
-
-
-def _audio_stream(container, path: str | Path) -> av.AudioStream:
+def sound_stream(container: InputContainer, path: str | Path) -> av.AudioStream:
+    """The first sound of an open file."""
     if not container.streams.audio:
         raise NoAudioError(f"{path} has no sound")
     return container.streams.audio[0]
 
 
-def _decoded(
-    path: str | Path, rate: int, layout: str | None, start: float | None, stop: float | None = None
-) -> np.ndarray:
-    """(channels, n) float32 at `rate`, every stretch at the time its timestamps say; None keeps the channels."""
-    stretches: list[tuple[float, list[np.ndarray]]] = []  # (time of its beginning in seconds, samples)
-    with opened(path) as container:
-        stream = _audio_stream(container, path)
-        end = _declared_end(stream)
-        if start is not None and start > 2 * SEEK_MARGIN and stream.time_base:
-            container.seek(round((start - SEEK_MARGIN) / float(stream.time_base)), stream=stream)
-        resampler = None
-        due = 0.0  # when the next frame should come, seconds
-        for frame in _good_audio_frames(container, stream):
-            time = frame.time if frame.time is not None else due
-            if stop is not None and time > stop:
-                break
-            if resampler is None or LARGEST_SLIP < abs(time - due) < LONGEST_SLIP:
-                if resampler is not None:
-                    stretches[-1][1].extend(_arrays(resampler.resample(None)))
-                resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-                stretches.append((time, []))
-                due = time
-            due += frame.samples / frame.sample_rate
-            frame.pts = None  # the resampler counts by itself
-            stretches[-1][1].extend(_arrays(resampler.resample(frame)))
-        if resampler is not None:
-            stretches[-1][1].extend(_arrays(resampler.resample(None)))
-    samples = _placed(stretches, rate, start)
-    if end is not None and stretches:  # lossy codecs fill up their last block
-        begin = stretches[0][0] if start is None else start
-        padding = samples.shape[1] - round((end - begin) * rate)
-        if 0 < padding < LONGEST_PADDING * rate:
-            samples = samples[:, :-padding]
-    if not samples.shape[1]:
-        raise NoAudioError(f"{path} holds a sound of zero samples")
-    return samples
+def sound_blocks(
+    container: InputContainer,
+    stream: av.AudioStream,
+    rate: int,
+    layout: str | None = None,
+    sample_format: str = "fltp",
+    start: float | None = None,
+    stop: float | None = None,
+) -> Iterator[SoundBlock]:
+    """The sound of an open file, a block at a time; a stretch begins anew where timestamps leave a gap.
+
+    Args:
+        container, stream: the file and its sound.
+        rate: Hz of the result.
+        layout: of the result's channels; None keeps the file's.
+        sample_format: FFmpeg's name of a planar format.
+        start: seconds in the file; from shortly before it on.
+        stop: seconds in the file at which reading ends.
+    """
+    if start is not None:
+        seek_sound(container, stream, start)
+    resampler, shape = None, None
+    stretch, offset = 0.0, 0
+    due = 0.0  # when the next frame should come, seconds
+    for frame in _good_audio_frames(container, stream):
+        time = frame.time if frame.time is not None else due
+        if stop is not None and time > stop:
+            break
+        changed = shape != (frame.format.name, frame.layout.name, frame.sample_rate)
+        if resampler is None or changed or LARGEST_SLIP < abs(time - due) < LONGEST_SLIP:
+            if resampler is not None:
+                yield from _blocks(resampler, None, stretch, offset)
+            resampler = av.AudioResampler(format=sample_format, layout=layout, rate=rate)
+            shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+            stretch, offset, due = time, 0, time
+        due += frame.samples / frame.sample_rate
+        frame.pts = None  # the resampler counts by itself
+        for block in _blocks(resampler, frame, stretch, offset):
+            offset += block.samples.shape[1]
+            yield block
+    if resampler is not None:
+        yield from _blocks(resampler, None, stretch, offset)
 
 
-def _declared_end(stream: av.AudioStream) -> float | None:
-    if stream.duration is None or stream.time_base is None:
-        return None
-    return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+def seek_sound(container: InputContainer, stream: av.AudioStream, start: float) -> None:
+    """Go to shortly before `start`, seconds in the file, where it is worth it."""
+    if start > 2 * SEEK_MARGIN and stream.time_base:
+        container.seek(round((start - SEEK_MARGIN) / float(stream.time_base)), stream=stream)
 
 
-def _placed(stretches: list[tuple[float, list[np.ndarray]]], rate: int, start: float | None) -> np.ndarray:
-    """(channels, n): the stretches on one time line that begins at `start`, or at the first of them; silence
-    between."""
-    pieces = [(time, np.concatenate(parts, axis=1)) for time, parts in stretches if parts]
-    if not pieces:
-        return np.zeros((1, 0), np.float32)
-    start = pieces[0][0] if start is None else start
-    begins = [round((time - start) * rate) for time, _ in pieces]
-    length = max(begin + piece.shape[1] for begin, (_, piece) in zip(begins, pieces, strict=True))
-    line = np.zeros((pieces[0][1].shape[0], max(0, length)), np.float32)
-    for begin, (_, piece) in zip(begins, pieces, strict=True):
-        piece = piece[:, max(0, -begin) :]
-        begin = max(0, begin)
-        line[:, begin : begin + piece.shape[1]] = piece
-    return line
+def _blocks(
+    resampler: av.AudioResampler, frame: av.AudioFrame | None, stretch: float, offset: int
+) -> Iterator[SoundBlock]:
+    for resampled in resampler.resample(frame):
+        yield SoundBlock(stretch, offset, resampled.to_ndarray())
+        offset += resampled.samples
 
 
 def _good_audio_frames(container, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
@@ -233,5 +210,12 @@ def _good_audio_frames(container, stream: av.AudioStream) -> Iterator[av.AudioFr
             failures += 1
 
 
-def _arrays(frames: list[av.AudioFrame]) -> list[np.ndarray]:
-    return [frame.to_ndarray() for frame in frames]
+def _mono(samples: np.ndarray) -> np.ndarray:
+    """The mean of the channels; FFmpeg's own mixture is 3 dB louder, which cuts the peaks of loud recordings."""
+    return np.clip(samples.mean(axis=0), -1, 1)
+
+
+def _declared_end(stream: av.AudioStream) -> float | None:
+    if stream.duration is None or stream.time_base is None:
+        return None
+    return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
