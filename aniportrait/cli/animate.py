@@ -1,7 +1,7 @@
 """python animate.py: a portrait speaks, or follows a driving video."""
 
 import logging
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from tqdm import tqdm
 from aniportrait.cli.animation_list import Row, read_list
 from aniportrait.cli.sentences import sentence_of
 from aniportrait.pipelines.animator import Animator
-from aniportrait.pipelines.label import TAGS
 from aniportrait.pipelines.request import Request
+from aniportrait.pipelines.speed import speed_of
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def animator(config: DictConfig) -> Animator:
         pretrained=config.paths.pretrained,
         face_landmarker=config.paths.face_landmarker,
         device=config.device,
-        precision=config.precision,
+        precision=config.precision or speed_of(config.speed).precision,
         compile=config.compile,
         context=config.context,
         image_size=config.image_size,
@@ -95,7 +95,7 @@ def _check_out(out: Path) -> None:
 def _write(made: Animator, request: Request, out: Path) -> None:
     with Progress() as progress:
         animation = made.animate(request, progress)
-        animation.save(out, progress, TAGS)
+        animation.save(out, progress)
     log.info("wrote %s: %d frames at %g fps", out, len(animation), animation.fps)
 
 

@@ -30,9 +30,9 @@ class Row:
 
 
 def read_list(path: Path, folder: Path) -> list[Row]:
-    """The rows of a CSV whose header names settings of animate.py; `out` is where a row's video goes, relative to `folder`.
+    """The rows of a CSV whose header names settings of animate.py.
 
-    Rows without `out` are written to <number>_<portrait's name>.mp4.
+    `out` is where a row's video goes, relative to `folder`: <number>_<portrait's name>.mp4 where it is left out.
 
     Raises:
         ValueError: it is no such file, or a value is of the wrong type; FileNotFoundError.

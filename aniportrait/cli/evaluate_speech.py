@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from aniportrait.checkpoints.store import Weights, open_weights
-from aniportrait.cli.networks import choices_of, load_network
 from aniportrait.data.schema import SpeechBatch
 from aniportrait.data.shards import ShardEntry, ShardIndex
 from aniportrait.data.speech_windows import SpeechWindows
@@ -26,6 +25,8 @@ from aniportrait.evaluation.scores import Score
 from aniportrait.evaluation.squared_lip_vertex_error import SquaredLipVertexError
 from aniportrait.evaluation.velocity_error import VelocityError
 from aniportrait.evaluation.vertex_error import VertexError
+from aniportrait.pipelines.saved_choices import choices_of
+from aniportrait.pipelines.saved_networks import load_network
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ def _rivals(config: DictConfig) -> dict[str, Predictor]:
 
 
 def _predictor(weights: Weights, config: DictConfig) -> Predictor:
-    network: nn.Module = load_network(weights, "audio2mesh", config.paths).to(config.device)
+    network: nn.Module = load_network(weights, "audio2mesh", config.paths.pretrained).to(config.device)
 
     @torch.inference_mode()
     def predicted(batch: SpeechBatch) -> Tensor:

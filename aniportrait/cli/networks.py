@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -14,22 +13,9 @@ from torch import nn
 from aniportrait.checkpoints.store import Weights, WeightsError, is_motion_key, load_strictly
 from aniportrait.models.audio_encoder import Wav2Vec2Encoder
 from aniportrait.models.portrait_networks import PortraitNetworks
+from aniportrait.pipelines.saved_choices import CHOICES, choices_of
 
 log = logging.getLogger(__name__)
-
-CHOICES = (
-    "model",
-    "autoencoder",
-    "image_encoder",
-    "audio_encoder",
-    "mesh_head",
-    "audio2pose",
-    "pose_guider",
-    "noise_schedule",
-    "latent_space",
-    "windows",
-)
-"""Config groups that decide what a network is; a card names its option of each."""
 
 DECISIVE = {
     "audio2mesh": ("model", "audio_encoder", "mesh_head"),
@@ -45,9 +31,6 @@ DECISIVE = {
 
 SAME_KEYS = {"published_running": "published"}
 """Options whose networks hold the same weights as another option's, and only run differently."""
-
-PORTRAIT = ("reference_net", "pose_guider", "denoising_unet")
-"""What the two steps of Lmk2Video train, but for the motion modules."""
 
 
 def card_of(config: DictConfig, name: str) -> dict[str, Any]:
@@ -68,45 +51,6 @@ def card_with(config: DictConfig, name: str, chosen: Mapping[str, Any]) -> dict[
     }
 
 
-def weights_config(
-    weights: Weights, name: str, paths: DictConfig, chosen: Mapping[str, str] | None = None
-) -> DictConfig:
-    """The repository's own config with the choices and numbers that the card of `name` states, less those `chosen`.
-
-    Classes come from conf/ alone: a card can choose among options that exist there and set numbers that exist there.
-    """
-    card, choices = weights.card(name), {**choices_of(weights, name), **(chosen or {})}
-    config = compose("networks", overrides=[f"{group}={option}" for group, option in choices.items()])
-    config.paths = paths
-    config.image_size = int(card["settings"]["image_size"])
-    config.fps = float(card["settings"]["fps"])
-    config.motion_frames = int(card["settings"].get("motion_frames", config.motion_frames))
-    OmegaConf.resolve(config)
-    set_numbers(node_of(config, name), card["sizes"], f"{weights.source}: {name}")
-    return config
-
-
-def load_network(weights: Weights, name: str, paths: DictConfig) -> Any:
-    """Build the network `name` of a weights folder and load it, in eval mode."""
-    network = instantiate(weights_config(weights, name, paths).networks[name])
-    weights.load_into(name, network)
-    return network.eval()
-
-
-def load_portrait_networks(weights: Weights, paths: DictConfig, *, motion: bool) -> PortraitNetworks:
-    """Build and load what animates a portrait; with `motion`, the motion modules as well."""
-    config = weights_config(weights, "denoising_unet", paths)
-    parts = {name: load_network(weights, name, paths) for name in PORTRAIT}
-    for name in ("autoencoder", "image_encoder"):
-        brought = name in weights
-        parts[name] = load_network(weights, name, paths) if brought else instantiate(config.networks[name])
-    if motion:
-        with_motion = weights_config(weights, "motion_module", paths)
-        parts["denoising_unet"] = add_motion(parts["denoising_unet"], with_motion)
-        load_motion(parts["denoising_unet"], weights)
-    return PortraitNetworks(**parts, latent_space=instantiate(config.latent_space)).eval()
-
-
 def build_portrait_networks(config: DictConfig, *, motion: bool) -> PortraitNetworks:
     """Fresh networks as a training config describes them."""
     nodes = config.networks
@@ -124,18 +68,6 @@ def build_portrait_networks(config: DictConfig, *, motion: bool) -> PortraitNetw
 def add_motion(denoising_unet: Any, config: DictConfig) -> Any:
     """The same denoiser with fresh motion modules, which change nothing until they are trained."""
     return denoising_unet.with_motion(**config.sizes.motion)
-
-
-def load_motion(denoising_unet: nn.Module, weights: Weights) -> None:
-    """Copy the weights called motion_module into the motion modules of a denoiser."""
-    weights.card("motion_module")
-    state = denoising_unet.state_dict()
-    spatial = {key: value for key, value in state.items() if not is_motion_key(key)}
-    load_strictly(
-        denoising_unet,
-        spatial | dict(weights.states["motion_module"]),
-        f"motion_module from {weights.source}",
-    )
 
 
 def load_spatial(denoising_unet: nn.Module, weights: Weights) -> None:
@@ -217,26 +149,10 @@ def differing_choices(weights: Weights, name: str, chosen: Mapping[str, str]) ->
     return differing
 
 
-def choices_of(weights: Weights, name: str) -> Mapping[str, str]:
-    """Group -> option, of every group in CHOICES, as the card of `name` says."""
-    choices = weights.card(name)["choices"]
-    for group in CHOICES:
-        if group not in choices:
-            raise WeightsError(
-                f"{weights.source}: the card of {name} chooses no {group}: another version wrote it"
-            )
-    for group, option in choices.items():
-        if group not in CHOICES or not str(option).isidentifier():
-            raise WeightsError(
-                f"{weights.source} chooses {group}={option}, which is no choice of this version"
-            )
-    return choices
-
-
 def _predicted(choices: Mapping[str, str]) -> str:
     """What a denoiser of these choices predicts."""
-    schedule = compose("networks", overrides=[f"noise_schedule={choices['noise_schedule']}"]).noise_schedule
-    return schedule.get("prediction_type", "v_prediction")
+    schedule = CHOICES["noise_schedule"][choices["noise_schedule"]]
+    return schedule.fixed.get("prediction_type", "v_prediction")
 
 
 def node_of(config: DictConfig, name: str) -> DictConfig:

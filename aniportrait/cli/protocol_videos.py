@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+from torch import Generator
 from tqdm import tqdm
 
 from aniportrait.checkpoints.store import Weights, open_weights
 from aniportrait.cli.evaluate_videos import check_names, evaluate_videos
-from aniportrait.cli.networks import load_network
 from aniportrait.cli.pipelines import portrait_pipeline, predicted_motion, sampling_settings
 from aniportrait.cli.shares import run_shares
 from aniportrait.data.clip_codec import decode_frames
@@ -28,10 +28,14 @@ from aniportrait.data.whole_file import whole_file, write_text
 from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.crop import SquareCrop
 from aniportrait.face.task_file import find_task_file
-from aniportrait.pipelines.audio_driven import AudioDriven
+from aniportrait.pipelines.audio_driven import speaking_landmarks
+from aniportrait.pipelines.head_motion import frame_count
+from aniportrait.pipelines.landmark_track import LandmarkTrack
 from aniportrait.pipelines.picture import Picture
 from aniportrait.pipelines.portrait import SamplingSettings
-from aniportrait.pipelines.reenact import Reenact
+from aniportrait.pipelines.reenact import driven_landmarks
+from aniportrait.pipelines.saved_networks import load_network, own_fps
+from aniportrait.pipelines.speech_offsets import SpeechOffsets
 
 log = logging.getLogger(__name__)
 
@@ -142,14 +146,20 @@ def _self_reenactment(weights: Weights, config: DictConfig) -> Animate:
 
 
 def _cross_identity(weights: Weights, config: DictConfig) -> Animate:
-    pipeline = Reenact(portrait_pipeline(weights, config))
-    return lambda shown, settings: pipeline(shown.picture, shown.sample.track[: shown.frames], settings)
+    pipeline = portrait_pipeline(weights, config)
+    face = load_canonical_face(find_task_file(config.paths.face_landmarker))
+
+    def animate(shown: Shown, settings: SamplingSettings) -> np.ndarray:
+        driving = LandmarkTrack(shown.sample.track[: shown.frames], shown.sample.meta.fps)
+        points = driven_landmarks(shown.picture, driving, face)
+        return pipeline(shown.picture.image, shown.picture.track.landmarks[0], points, settings)
+
+    return animate
 
 
 def _audio_driven(weights: Weights, config: DictConfig) -> Animate:
     pipeline = portrait_pipeline(weights, config)
-    audio2mesh = load_network(weights, "audio2mesh", config.paths).to(config.device)
-    mesh_fps = float(weights.card("audio2mesh")["settings"]["fps"])
+    audio2mesh = load_network(weights, "audio2mesh", config.paths.pretrained).to(config.device)
     motion = predicted_motion(weights, config)
     face = load_canonical_face(find_task_file(config.paths.face_landmarker))
 
@@ -157,9 +167,12 @@ def _audio_driven(weights: Weights, config: DictConfig) -> Animate:
         if shown.audio is None:
             raise ValueError(f"{shown.sample.meta.key} has no sound to drive it")
         fps = shown.sample.meta.fps
-        return AudioDriven(audio2mesh, mesh_fps, motion, pipeline, fps, face)(
-            shown.picture, shown.audio, settings
-        )
+        sound = torch.from_numpy(np.asarray(shown.audio, np.float32))[None].to(config.device)
+        speech = SpeechOffsets(audio2mesh, own_fps(weights, "audio2mesh"), sound, fps)
+        generator = Generator(config.device).manual_seed(settings.seed)
+        head_pose = motion(sound, frame_count(sound.shape[-1], fps), fps, generator)
+        points = speaking_landmarks(shown.picture, speech, head_pose, face)
+        return pipeline(shown.picture.image, shown.picture.track.landmarks[0], points, settings)
 
     return animate
 

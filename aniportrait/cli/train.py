@@ -20,11 +20,9 @@ from aniportrait.checkpoints.tensor_files import read_pickle
 from aniportrait.cli.encoders import encoder_name
 from aniportrait.cli.git_state import save_git_state
 from aniportrait.cli.networks import (
-    PORTRAIT,
     build_portrait_networks,
     card_of,
     fit_to_weights,
-    load_motion,
     load_spatial,
     record_sizes,
     states_of,
@@ -35,6 +33,7 @@ from aniportrait.data.datamodule import ShardData
 from aniportrait.data.portrait_data import PortraitData
 from aniportrait.models.compiling import compile_layers
 from aniportrait.models.portrait_networks import PortraitNetworks
+from aniportrait.pipelines.saved_networks import PORTRAIT, load_motion
 from aniportrait.training.callbacks.ema import CURRENT
 from aniportrait.training.callbacks.model_card import ModelCard
 from aniportrait.training.callbacks.stop_on_signal import StoppedBySignal

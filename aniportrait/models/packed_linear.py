@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class PackedLinear(nn.Linear):
     """A linear layer for inference that keeps a second copy of its weight, in the order in which it is read.
 
-    torch multiplies float32 matrices with MKL, which leaves half of some processors' vector units idle; oneDNN, which it
-    has for convolutions, does not. inductor calls the same operator.
+    torch multiplies float32 matrices with MKL, which leaves half of some processors' vector units idle; oneDNN, which
+    it has for convolutions, does not. inductor calls the same operator.
     """
 
     def __init__(self, layer: nn.Linear):

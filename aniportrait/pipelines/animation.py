@@ -1,8 +1,9 @@
 """A video on its way: its frames one by one, or a file that a killed process goes on with."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 
 from aniportrait.data.film_parts import FilmParts
-from aniportrait.data.sound import SoundFile
+from aniportrait.data.soundtrack import SoundFile
 from aniportrait.pipelines.interpolation import interpolated, keyframe_indices
+from aniportrait.pipelines.label import TAGS
 from aniportrait.pipelines.picture import Picture
 from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
 
@@ -43,7 +45,7 @@ class Animation:
         performance: what it does.
         settings: of the sampling.
         stride: every how manieth frame is sampled; those between are made from their neighbours.
-        finish: what is done to each frame (h, w, 3) at the end: pasted back, labelled.
+        finish: what is done to frames (h, w, 3) at the end: pasted back, labelled.
         origin: of the weights and of `finish`, for telling whether a file left unfinished is of this animation.
     """
 
@@ -54,7 +56,7 @@ class Animation:
         performance: Performance,
         settings: SamplingSettings,
         stride: int = 1,
-        finish: Callable[[np.ndarray], np.ndarray] | None = None,
+        finish: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]] = iter,
         origin: str = "",
     ):
         self.performance, self.fps = performance, performance.fps
@@ -75,19 +77,20 @@ class Animation:
     def save(
         self,
         out: str | Path,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Path:
         """Write an mp4 with its sound; whole or not at all. What a killed process has finished of it is gone on with.
 
         Args:
-            progress: called with (steps done, steps in all).
-            metadata: tags of the file.
+            progress: called with ("sampling", steps done, steps in all).
+            metadata: tags of the file, besides those that say that it is synthetic.
         """
+        report = None if progress is None else partial(progress, "sampling")
         with FilmParts(Path(out), self.fps, self._identity()) as parts:
-            for frames, state in self._blocks(parts.state, progress):
+            for frames, state in self._blocks(parts.state, report):
                 parts.add(frames, state())
-            parts.finish(self.performance.sound, metadata or {})
+            parts.finish(self.performance.sound, TAGS | dict(metadata or {}))
         return Path(out)
 
     def _blocks(
@@ -110,7 +113,7 @@ class Animation:
             frames = self._between(last, keyframes, first)
             last = keyframes[-1]
             kept = {LAST_KEYFRAME: torch.from_numpy(last.copy())} if self._stride > 1 else {}
-            yield map(self._finished, frames), lambda kept=kept: stream.state() | kept
+            yield self._finish(frames), lambda kept=kept: stream.state() | kept
 
     def _between(self, last: np.ndarray | None, keyframes: np.ndarray, first: int) -> Iterator[np.ndarray]:
         """The frames after the keyframe `last` up to the last of `keyframes`, whose first is the `first`-th sampled."""
@@ -123,9 +126,6 @@ class Animation:
         frames = interpolated([last, *keyframes], self.performance.points[begin:end], self._stride)
         next(frames)
         return frames
-
-    def _finished(self, frame: np.ndarray) -> np.ndarray:
-        return frame if self._finish is None else self._finish(frame)
 
     def _identity(self) -> str:
         """Differs where any frame would."""

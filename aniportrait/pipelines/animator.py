@@ -1,29 +1,40 @@
 """The door for Python: networks loaded once, then animations of any portraits.
 
-from aniportrait.pipelines.animator import Animator, Request
-animation = Animator("outputs/demo/weights").animate(Request("face.png", audio="voice.wav"))
-animation.save("speaking.mp4")  # or: for frame in animation: ...
+    from aniportrait.pipelines.animator import Animator, Request
+    animation = Animator("outputs/demo/weights").animate(Request("face.png", audio="voice.wav"))
+    animation.save("speaking.mp4")  # or: for frame in animation: ...
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
-from aniportrait.checkpoints.store import Weights, WeightsError, open_weights
-from aniportrait.data.media import probe
-from aniportrait.data.schema import SAMPLE_RATE
-from aniportrait.data.sound import NoAudioError, read_audio
-from aniportrait.data.soundtrack import SoundFile
+from aniportrait.checkpoints.store import open_weights
 from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.face.task_file import find_task_file
-from aniportrait.pipelines.animation import Animation, Performance
+from aniportrait.models.compiling import compile_layers
+from aniportrait.pipelines.animation import Animation
+from aniportrait.pipelines.label import labelled
+from aniportrait.pipelines.pasted_back import PastedBack
+from aniportrait.pipelines.performer import Performer
+from aniportrait.pipelines.picture import Picture, prepare_picture
+from aniportrait.pipelines.picture_file import read_image
 from aniportrait.pipelines.request import Request
+from aniportrait.pipelines.saved_networks import own_sampling, portrait_pipeline
+from aniportrait.pipelines.speed import speed_of
 
 __all__ = ["Animator", "Request"]
+log = logging.getLogger(__name__)
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Animator:
@@ -34,7 +45,7 @@ class Animator:
         pretrained: where autoencoder and encoders lie that the folder does not bring.
         face_landmarker: MediaPipe's model file; None: where it can be found.
         device: cpu, cuda or cuda:N.
-        precision: fp32, bf16 or fp16.
+        precision: of the frames' networks: fp32, bf16 or fp16.
         compile: a backend of torch.compile; None: not compiled.
         context: windows of long videos, open or closed_loop (AniPortrait's); None: those of the weights.
         image_size: side of the sampled square, pixels; None: that of the training.
@@ -52,24 +63,67 @@ class Animator:
         context: str | None = "open",
         image_size: int | None = None,
     ):
-        self._weights = open_weights(weights)
-        self._pretrained, self._device = Path(pretrained), device
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision={precision} must be one of {', '.join(PRECISIONS)}")
+        _check_device(device)
+        self._weights, self._pretrained = open_weights(weights), Path(pretrained)
         self._task_file = find_task_file(face_landmarker)
-        self._portrait = portrait_pipeline(self._weights, self._pretrained, device, context)
-        self._card = portrait_card(self._weights)
+        self._device = device
+        self._portrait = portrait_pipeline(
+            self._weights, self._pretrained, device, context=context, image_size=image_size
+        )
+        self._portrait.networks.to(PRECISIONS[precision])
+        if compile is not None:
+            compile_layers(self._portrait.networks.denoising_unet, compile)
+        self._origin = (_files_of(self._weights.source), precision, compile)
 
     def animate(self, request: Request, progress: Progress | None = None) -> Animation:
         """Everything up to the sampling, which is done as the animation is iterated over or saved."""
+        speed = speed_of(request.speed)
+        asked = ("steps", "solver", "guidance_scale", "guidance_rescale", "guidance_interval", "seed")
+        settings = speed.settings(own_sampling(self._weights), {name: getattr(request, name) for name in asked})
         with FaceLandmarker(self._task_file) as landmarker:
-            picture = self._picture(request, landmarker)
-            performance = self._performance(request, picture, landmarker, progress)
-        speed = SPEEDS[request.speed]
+            image, what = request.portrait, "the portrait"
+            if not isinstance(image, np.ndarray):
+                image, what = read_image(image), f"portrait {image}"
+            picture = prepare_picture(image, landmarker, what, request.face)
+            performance = self._performer.performance(request, picture, landmarker, progress)
         return Animation(
             self._portrait,
             picture,
             performance,
-            self._settings(request),
+            settings,
             speed.stride,
-            self._finish(request, picture),
-            repr((self._weights.source, request.paste_back, request.label)),
+            _finishing(request, image, picture),
+            repr((self._origin, request.paste_back, request.label)),
         )
+
+    @cached_property
+    def _performer(self) -> Performer:
+        face = load_canonical_face(self._task_file)
+        return Performer(self._weights, self._pretrained, self._device, face)
+
+
+def _finishing(
+    request: Request, image: np.ndarray, picture: Picture
+) -> Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]:
+    """What is done to sampled squares: pasted back into the picture, labelled, or nothing."""
+    pasted = PastedBack(image, picture.crop) if request.paste_back else iter
+    if not request.label:
+        return pasted
+    return lambda frames: map(labelled, pasted(frames))
+
+
+def _check_device(device: str) -> None:
+    try:
+        kind, index = torch.device(device).type, torch.device(device).index
+    except RuntimeError as error:
+        raise ValueError(f"device={device} is no device of torch: cpu, cuda or cuda:N") from error
+    if kind == "cuda" and (index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device={device} is not there: torch sees {torch.cuda.device_count()} GPUs")
+
+
+def _files_of(path: Path) -> list[tuple[Any, ...]]:
+    """Name, size and time of a weights folder's or checkpoint's files."""
+    files = sorted((*path.glob("*.safetensors"), *path.glob("*.json"))) if path.is_dir() else [path]
+    return [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]

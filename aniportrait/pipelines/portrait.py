@@ -74,6 +74,10 @@ class PortraitPipeline:
         image_size: int,
         windows: OpenWindows | ClosedLoopWindows,
     ):
+        unet = networks.denoising_unet.unet
+        step = networks.autoencoder.factor * 2 ** (len(unet.config["block_out_channels"]) - 1)
+        if image_size < step or image_size % step:
+            raise ValueError(f"image_size ({image_size}) must be a multiple of {step} for these networks")
         self.networks = networks
         self.scheduler = scheduler
         self.image_size = image_size

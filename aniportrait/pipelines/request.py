@@ -7,10 +7,6 @@ import numpy as np
 
 from aniportrait.pipelines.expression import ExpressionStrength
 
-SHORTEST = 0.1
-"""Seconds of sound or film that can be animated."""
-
-
 @dataclass(frozen=True)
 class Request:
     """One animation. What is None is as the weights or the driving file have it.

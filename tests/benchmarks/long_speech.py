@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from aniportrait.checkpoints.store import open_weights
 from aniportrait.cli import schema
-from aniportrait.cli.networks import load_network
 from aniportrait.data.sound import read_audio
 from aniportrait.face.topology import LIPS
 from aniportrait.pipelines.head_motion import frame_count
+from aniportrait.pipelines.saved_networks import load_network
 
 RATE, FPS = 16_000, 25.0
 STRETCH = 200
@@ -66,7 +66,7 @@ def loaded(weights: str) -> nn.Module:
     schema.register()
     with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
         config = compose("evaluate", overrides=[f"weights='{weights}'"])
-        return load_network(open_weights(weights), "audio2mesh", config.paths).eval()
+        return load_network(open_weights(weights), "audio2mesh", config.paths.pretrained).eval()
 
 
 def windows_and_pass(network: nn.Module, sound: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,13 +11,13 @@ from entries import TINY, composed
 from torch import Generator
 
 from aniportrait.checkpoints.store import open_weights
-from aniportrait.cli.networks import load_network
 from aniportrait.data.sound import read_audio
 from aniportrait.data.synthetic import SyntheticTalkers
 from aniportrait.evaluation.mouth_opening_correlation import mouth_opening
 from aniportrait.face.canonical import load_canonical_face
 from aniportrait.models.audio2pose import POSE_LIMIT
 from aniportrait.pipelines.head_motion import NetworkMotion, PredictedMotion, frame_count
+from aniportrait.pipelines.saved_networks import load_network
 from aniportrait.pipelines.speech_offsets import SpeechOffsets
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,9 @@ def networks(request, shards, tmp_path_factory):
         assert finished.returncode == 0, finished.stderr
     weights = open_weights(folder / "all")
     with composed("evaluate", f"weights={folder}") as config:
-        return tuple(load_network(weights, name, config.paths) for name in ("audio2mesh", "audio2pose"))
+        return tuple(
+            load_network(weights, name, config.paths.pretrained) for name in ("audio2mesh", "audio2pose")
+        )
 
 
 def spoken(networks, audio: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """A published folder becomes one weights folder, which alone animates a portrait, and goes back."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import published_folder
@@ -8,7 +9,6 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from entries import composed
-from hydra.utils import instantiate
 from PIL import Image
 from published_folder import HEADS
 from scipy.io import wavfile
@@ -18,15 +18,18 @@ from aniportrait.checkpoints.store import WeightsError, open_weights
 from aniportrait.checkpoints.tensor_files import read_tensors
 from aniportrait.cli.animate import animate
 from aniportrait.cli.convert import convert
-from aniportrait.cli.networks import (
-    load_network,
-    load_portrait_networks,
-    weights_config,
-)
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import probe, read_video
 from aniportrait.data.shards import ShardIndex, read_sample
 from aniportrait.diffusion.context import ClosedLoopWindows
+from aniportrait.pipelines.portrait import SamplingSettings
+from aniportrait.pipelines.saved_networks import (
+    load_network,
+    load_portrait_networks,
+    own_sampling,
+    portrait_pipeline,
+    predicted_motion,
+)
 
 SECONDS = 0.6
 NOWHERE = "paths.pretrained=/nowhere"
@@ -64,21 +67,16 @@ def test_the_folder_says_what_the_networks_are(imported):
 
 
 def test_the_folder_says_how_the_published_videos_were_made(imported):
-    with composed("animate", f"weights={imported}", "portrait=none", NOWHERE) as config:
-        sampler = weights_config(open_weights(imported), "denoising_unet", config.paths)
-        pose_guider = weights_config(open_weights(imported), "pose_guider", config.paths).pose_guider
-        head = weights_config(open_weights(imported), "audio2pose", config.paths).head_motion
-    schedule = sampler.noise_schedule
-    assert (schedule.beta_schedule, schedule.beta_start, schedule.beta_end) == ("linear", 0.00085, 0.012)
-    assert (sampler.sampling.steps, sampler.sampling.guidance_scale, sampler.sampling.shared_noise) == (
-        25,
-        3.5,
-        0,
-    )
-    windows = instantiate(sampler.windows)
+    weights = open_weights(imported)
+    pipeline = portrait_pipeline(weights, Path("/nowhere"))
+    schedule, windows = pipeline.scheduler.config, pipeline.windows
+    assert (schedule["beta_schedule"], schedule["beta_start"], schedule["beta_end"]) == ("linear", 0.00085, 0.012)
+    assert own_sampling(weights) == SamplingSettings(steps=25, guidance_scale=3.5, shared_noise=0)
     assert isinstance(windows, ClosedLoopWindows)
     assert (windows.context_length, windows.overlap) == (16, 4)
+    pose_guider = pipeline.networks.pose_guider
     assert (pose_guider.statistics, list(pose_guider.input_range)) == ("batch", [-1, 509])
+    head = predicted_motion(weights, Path("/nowhere")).motion
     assert (head.rotation_scale, head.smoothing, head.chunk_frames) == (0.5, 7, 150)
 
 
@@ -95,8 +93,8 @@ def test_the_folder_alone_makes_a_video_of_the_sound_s_length_at_30_fps(imported
 
 def test_the_loaded_encoders_say_what_the_published_ones_say(imported, published):
     with composed("animate", f"weights={imported}", "portrait=none", NOWHERE) as config:
-        networks = load_portrait_networks(open_weights(imported), config.paths, motion=True)
-        audio2pose = load_network(open_weights(imported), "audio2pose", config.paths)
+        networks = load_portrait_networks(open_weights(imported), config.paths.pretrained, motion=True)
+        audio2pose = load_network(open_weights(imported), "audio2pose", config.paths.pretrained)
     pictures = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     vae = AutoencoderKL.from_pretrained(published / "sd-vae-ft-mse", low_cpu_mem_usage=False)
     expected = vae.encode(pictures).latent_dist.mean * 0.18215
@@ -257,7 +255,7 @@ def test_a_card_that_leaves_a_choice_open_is_refused(imported, tmp_path):
         weights_with(card, imported, tmp_path) as config,
         pytest.raises(WeightsError, match=r"card of autoencoder chooses no latent_space"),
     ):
-        load_network(open_weights(tmp_path), "autoencoder", config.paths)
+        load_network(open_weights(tmp_path), "autoencoder", config.paths.pretrained)
 
 
 def test_the_pose_guider_can_run_with_its_training_s_statistics(published, tmp_path):
@@ -271,7 +269,7 @@ def test_the_pose_guider_can_run_with_its_training_s_statistics(published, tmp_p
     ) as config:
         convert(config)
     with composed("animate", f"weights={tmp_path}/out", "portrait=none", NOWHERE) as config:
-        guider = load_network(open_weights(tmp_path / "out"), "pose_guider", config.paths)
+        guider = load_network(open_weights(tmp_path / "out"), "pose_guider", config.paths.pretrained)
     assert not guider.together
     with composed("convert", f"weights={tmp_path}/out", f"out={tmp_path}/back") as config:
         convert(config)
@@ -287,4 +285,4 @@ def test_a_card_cannot_say_more_than_numbers(value, imported, tmp_path):
         weights_with(card, imported, tmp_path) as config,
         pytest.raises(ValueError, match=r"autoencoder sets sizes to .*, which must be a number"),
     ):
-        load_network(open_weights(tmp_path), "autoencoder", config.paths)
+        load_network(open_weights(tmp_path), "autoencoder", config.paths.pretrained)

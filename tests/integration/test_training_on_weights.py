@@ -15,15 +15,9 @@ from transformers import Wav2Vec2Model
 from aniportrait.checkpoints.store import WeightsError, open_weights, save_weights
 from aniportrait.checkpoints.tensor_files import read_tensors
 from aniportrait.cli.convert import convert
-from aniportrait.cli.networks import (
-    card_of,
-    fit_to_weights,
-    load_network,
-    load_portrait_networks,
-    record_sizes,
-    states_of,
-)
+from aniportrait.cli.networks import card_of, fit_to_weights, record_sizes, states_of
 from aniportrait.cli.train import build_module
+from aniportrait.pipelines.saved_networks import load_network, load_portrait_networks
 
 ROOT = Path(__file__).parents[2]
 AUDIO = {"audio2mesh", "audio2pose"}
@@ -110,7 +104,7 @@ def test_what_was_trained_on_a_pretrained_sound_encoder_stands_alone_and_can_be_
     own = saved(tmp_path / "own", "experiment=audio2mesh", *choices, "audio_width=16")
     shutil.rmtree(tmp_path / "wav2vec2")
     with composed("animate", f"weights={own}", "portrait=none", NOWHERE) as config:
-        network = load_network(open_weights(own), "audio2mesh", config.paths)
+        network = load_network(open_weights(own), "audio2mesh", config.paths.pretrained)
     state = network.encoder.model.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in encoder.state_dict().items())
     with composed("convert", f"weights={own}", f"out={tmp_path}/back") as config:
@@ -125,6 +119,6 @@ def test_what_was_trained_on_a_pretrained_image_encoder_stands_alone(tmp_path):
     own = saved(tmp_path / "own", "experiment=stage1_reference", *choices)
     shutil.rmtree(tmp_path / "clip")
     with composed("animate", f"weights={own}", "portrait=none", NOWHERE) as config:
-        networks = load_portrait_networks(open_weights(own), config.paths, motion=False)
+        networks = load_portrait_networks(open_weights(own), config.paths.pretrained, motion=False)
     state = networks.image_encoder.clip.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in encoder.state_dict().items())

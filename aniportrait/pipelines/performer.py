@@ -1,0 +1,162 @@
+"""From what drives a portrait to what it shows: a voice, a film, a measured track, or a voice and one of these."""
+
+import logging
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from aniportrait.checkpoints.store import Weights
+from aniportrait.data.media import probe
+from aniportrait.data.schema import SAMPLE_RATE
+from aniportrait.data.sound import NoAudioError, read_audio
+from aniportrait.data.soundtrack import SoundFile, soundtrack
+from aniportrait.face.canonical import CanonicalFace
+from aniportrait.face.landmarks import FaceLandmarker
+from aniportrait.pipelines.animation import Performance
+from aniportrait.pipelines.audio_driven import speaking_landmarks
+from aniportrait.pipelines.face_track import read_track
+from aniportrait.pipelines.head_motion import HeadMotion, PoseTemplate, StillHead, frame_count
+from aniportrait.pipelines.landmark_track import LandmarkTrack
+from aniportrait.pipelines.picture import Picture
+from aniportrait.pipelines.reenact import driven_landmarks
+from aniportrait.pipelines.request import Request
+from aniportrait.pipelines.saved_networks import load_network, own_fps, predicted_motion
+from aniportrait.pipelines.speech_offsets import SpeechOffsets
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+SHORTEST = 0.1
+"""Seconds of voice that can be animated."""
+
+
+class Performer:
+    """Says what a portrait does, with the speech networks of a weights folder.
+
+    Args:
+        weights: of audio2mesh, and of audio2pose for predicted head motion; a film needs neither.
+        pretrained: where speech encoders lie that the weights do not bring.
+        device: of the speech networks.
+        face: the canonical face.
+    """
+
+    def __init__(self, weights: Weights, pretrained: Path, device: str, face: CanonicalFace):
+        self._weights, self._pretrained, self._device, self._face = weights, pretrained, device, face
+
+    def performance(
+        self, request: Request, picture: Picture, landmarker: FaceLandmarker, progress: Progress | None = None
+    ) -> Performance:
+        """What the portrait shows, and the sound beside it.
+
+        Args:
+            progress: called with ("landmarks", frames done, frames in all) while a film is measured.
+        """
+        voice = None if request.audio is None else _voice(request)
+        fps = request.fps or own_fps(self._weights, "denoising_unet" if voice is None else "audio2mesh")
+        film = _film(request, fps, landmarker, progress)
+        if voice is not None:
+            frames = frame_count(voice.shape[-1], fps)
+            film = film and film.played(frames, fps)
+        elif film is not None:
+            frames = len(film.face)
+        sound = _sound(request)
+        motion = self._head_motion(request, picture, fps, frames / fps, landmarker)
+        head_pose = None
+        if motion is not None:
+            heard = voice if voice is not None else _heard(request, sound, frames / fps)
+            heard = None if heard is None else heard.to(self._device)
+            head_pose = motion(heard, frames, fps, Generator(self._device).manual_seed(request.seed))
+        speech = None if voice is None else self._speech(voice, fps)
+        if film is not None:
+            points = driven_landmarks(picture, film, self._face, request.strength, head_pose, speech)
+        else:
+            points = speaking_landmarks(picture, speech, head_pose, self._face, request.strength)
+        return Performance(points, fps, sound)
+
+    def _speech(self, voice: Tensor, fps: float) -> SpeechOffsets:
+        mesh_fps = own_fps(self._weights, "audio2mesh")
+        return SpeechOffsets(self._audio2mesh, mesh_fps, voice.to(self._device), fps)
+
+    @cached_property
+    def _audio2mesh(self) -> Any:
+        return load_network(self._weights, "audio2mesh", self._pretrained).to(self._device)
+
+    def _head_motion(
+        self, request: Request, picture: Picture, fps: float, seconds: float, landmarker: FaceLandmarker
+    ) -> HeadMotion | None:
+        """None: the driving head's own."""
+        wanted = request.head_pose
+        if wanted is None:
+            wanted = "predicted" if request.driving is None and request.track is None else "driving"
+        if wanted == "driving":
+            return None
+        if wanted == "still":
+            return StillHead()
+        if wanted == "predicted":
+            return predicted_motion(self._weights, self._pretrained, self._device, request.style)
+        path, pose = Path(wanted), picture.track.pose_matrix[0]
+        if not path.is_file():
+            raise ValueError(
+                f"head_pose={wanted} must be predicted, still, driving, or a file: a template (.npz, .npy) or a video"
+            )
+        if path.suffix.lower() in (".npz", ".npy"):
+            return PoseTemplate.load(path, pose)
+        return PoseTemplate.of_film(LandmarkTrack(read_track(path, fps, landmarker, seconds), fps), pose)
+
+
+def _voice(request: Request) -> Tensor:
+    """(1, n) at 16 kHz, the beginning that is asked for."""
+    audio = read_audio(cast(str, request.audio))
+    if request.duration is not None:
+        audio = audio[: round(request.duration * SAMPLE_RATE)]
+    if len(audio) < SHORTEST * SAMPLE_RATE:
+        raise ValueError(
+            f"audio={request.audio} has {len(audio) / SAMPLE_RATE:.3f} s to animate, at least {SHORTEST:g} s are needed"
+        )
+    return torch.from_numpy(np.asarray(audio, np.float32))[None]
+
+
+def _film(
+    request: Request, fps: float, landmarker: FaceLandmarker, progress: Progress | None
+) -> LandmarkTrack | None:
+    """The face to follow, at `fps`, the beginning that is asked for."""
+    if request.driving is not None:
+        track = read_track(request.driving, fps, landmarker, request.duration, progress)
+        return LandmarkTrack(track, fps)
+    if request.track is None:
+        return None
+    film = LandmarkTrack.load(request.track).at(fps)
+    if request.duration is None:
+        return film
+    return LandmarkTrack(film.face[: max(1, round(request.duration * fps))], fps)
+
+
+def _sound(request: Request) -> SoundFile | None:
+    """What is heard: the voice, or the driving film's own sound from its first picture on."""
+    if request.audio is not None:
+        return SoundFile(request.audio)
+    if request.driving is None:
+        return None
+    sound = SoundFile(request.driving, probe(request.driving).start)
+    try:
+        soundtrack(sound)  # whether there is any: at the end it would be late to know
+    except NoAudioError:
+        log.warning("driving=%s has no sound: the result is silent", request.driving)
+        return None
+    return sound
+
+
+def _heard(request: Request, sound: SoundFile | None, seconds: float) -> Tensor | None:
+    """(1, n) the driving film's sound, for predicting from it how the head moves."""
+    if request.head_pose != "predicted":
+        return None
+    if sound is None:
+        raise NoAudioError(f"head_pose=predicted needs a voice, and driving={request.driving} has no sound")
+    begin = sound.begin or 0.0
+    audio = read_audio(sound.path, begin, begin + seconds)[: round(seconds * SAMPLE_RATE)]
+    return torch.from_numpy(np.asarray(audio, np.float32))[None]

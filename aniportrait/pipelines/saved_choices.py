@@ -1,0 +1,146 @@
+"""What a model card may choose among: the options of conf/ that decide what a network is, without Hydra."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aniportrait.checkpoints.store import Weights, WeightsError
+from aniportrait.diffusion.context import ClosedLoopWindows, OpenWindows
+from aniportrait.diffusion.noise_schedule import build_scheduler
+from aniportrait.models.audio2mesh import PublishedHead, TemporalHead
+from aniportrait.models.audio2pose import Audio2Pose
+from aniportrait.models.audio_encoder import LogMelEncoder, Wav2Vec2Encoder
+from aniportrait.models.autoencoder import SDVae, SpaceToDepth, Taef2
+from aniportrait.models.image_encoder import ClipImageEncoder, ThumbnailEncoder, TinyImageEncoder
+from aniportrait.models.latent_space import AbsoluteLatents, PortraitRelativeLatents
+from aniportrait.models.moonshine_encoder import MoonshineEncoder
+from aniportrait.models.pose_guider import PublishedPoseGuider, ReferenceAwarePoseGuider
+from aniportrait.models.published_audio2pose import PublishedAudio2Pose
+from aniportrait.pipelines.head_motion import PredictedMotion
+from aniportrait.pipelines.portrait import SamplingSettings
+from aniportrait.pipelines.published_motion import PublishedMotion
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a choice.
+
+    Args:
+        build: a class or function.
+        fixed: its arguments, unless a card states other numbers.
+        folder: where its weights lie under the folder of pretrained files, for its argument `path`.
+    """
+
+    build: Callable[..., Any]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    folder: str | None = None
+
+    def __call__(self, numbers: Mapping[str, Any], pretrained: Path, what: str, **parts: Any) -> Any:
+        """Build it with the numbers of a card; WeightsError where they are none of its settings, or no numbers.
+
+        Args: parts that are built already, by name; `what` names the network in messages.
+        """
+        known = inspect.signature(self.build).parameters
+        for name, value in numbers.items():
+            if name not in known or name in parts:
+                raise WeightsError(f"{what} sets {name}, which is no setting of this version")
+            if not _is_numbers(value):
+                raise WeightsError(f"{what} sets {name} to {value!r}, which must be a number")
+        path = {} if self.folder is None else {"path": pretrained / self.folder}
+        return self.build(**path | dict(self.fixed) | dict(numbers) | parts)
+
+
+CHOICES: dict[str, dict[str, Option]] = {
+    "model": {"sd15": Option(SamplingSettings), "tiny": Option(SamplingSettings)},
+    "autoencoder": {
+        "sd_vae": Option(SDVae, folder="sd-vae-ft-mse"),
+        "space_to_depth": Option(SpaceToDepth),
+        "taef2": Option(Taef2, folder="taef2"),
+    },
+    "image_encoder": {
+        "clip": Option(ClipImageEncoder, folder="image_encoder"),
+        "thumbnail": Option(ThumbnailEncoder, {"size": 8}),
+        "tiny": Option(TinyImageEncoder, {"embed_width": 64}),
+    },
+    "audio_encoder": {
+        "log_mel": Option(LogMelEncoder, {"width": 128}),
+        "moonshine": Option(MoonshineEncoder, {"path": None}),
+        "wav2vec2": Option(Wav2Vec2Encoder, folder="wav2vec2-base-960h"),
+    },
+    "mesh_head": {
+        "temporal": Option(TemporalHead),
+        "small": Option(TemporalHead),
+        "published": Option(PublishedHead),
+    },
+    "audio2pose": {"ours": Option(Audio2Pose), "published": Option(PublishedAudio2Pose)},
+    "pose_guider": {
+        "reference_aware": Option(ReferenceAwarePoseGuider),
+        "published": Option(PublishedPoseGuider, {"statistics": "batch", "input_range": (-1.0, 509.0)}),
+        "published_running": Option(
+            PublishedPoseGuider, {"statistics": "running", "input_range": (-1.0, 1.0)}
+        ),
+    },
+    "noise_schedule": {
+        "scaled_linear": Option(build_scheduler),
+        "published_sampling": Option(build_scheduler, {"beta_schedule": "linear"}),
+        "clean_prediction": Option(
+            build_scheduler,
+            {"beta_start": 0.002, "beta_end": 0.06, "beta_schedule": "linear", "prediction_type": "sample"},
+        ),
+    },
+    "latent_space": {
+        "absolute": Option(AbsoluteLatents),
+        "portrait_relative": Option(PortraitRelativeLatents, {"scale": 3.0}),
+    },
+    "windows": {"open": Option(OpenWindows), "closed_loop": Option(ClosedLoopWindows)},
+}
+"""Config groups that decide what a network is; a card names its option of each."""
+
+SAMPLING = {
+    "sd15": SamplingSettings(steps=25, guidance_scale=3.5),
+    "tiny": SamplingSettings(steps=4, guidance_scale=1.0, shared_noise=1.0),
+}
+"""How frames of each `model` are sampled, unless somebody says otherwise."""
+
+HEAD_MOTION: dict[str, Callable[..., Any]] = {
+    "ours": partial(PredictedMotion, smoothing=5),
+    "published": partial(PublishedMotion, rotation_scale=0.5, smoothing=7, chunk_frames=150),
+}
+"""How the answers of each `audio2pose` become head motion: (network, style)."""
+
+
+def choices_of(weights: Weights, name: str) -> Mapping[str, str]:
+    """Group -> option, of every group in CHOICES, as the card of `name` says."""
+    choices = weights.card(name)["choices"]
+    for group in CHOICES:
+        if group not in choices:
+            raise WeightsError(
+                f"{weights.source}: the card of {name} chooses no {group}: another version wrote it"
+            )
+    for group, option in choices.items():
+        if group not in CHOICES or option not in CHOICES[group]:
+            raise WeightsError(
+                f"{weights.source} chooses {group}={option}, which is no choice of this version"
+            )
+    return choices
+
+
+def option_of(weights: Weights, name: str, group: str) -> Option:
+    """The option of a group that the card of the network `name` chooses."""
+    return CHOICES[group][choices_of(weights, name)[group]]
+
+
+def _is_numbers(value: Any) -> bool:
+    """Nothing, a number, a list of numbers, or these by name."""
+    if isinstance(value, Mapping):
+        return all(_is_plain(item) for item in value.values())
+    return _is_plain(value)
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or all(
+        isinstance(item, bool | int | float) for item in (value if isinstance(value, list) else [value])
+    )

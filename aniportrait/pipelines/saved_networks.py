@@ -1,0 +1,141 @@
+"""Networks of a weights folder, built as their cards say and loaded; needs neither Hydra nor Lightning."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from aniportrait.checkpoints.store import Weights, WeightsError, is_motion_key, load_strictly
+from aniportrait.models.audio2mesh import Audio2Mesh
+from aniportrait.models.denoising_unet import DenoisingUNet
+from aniportrait.models.portrait_networks import PortraitNetworks
+from aniportrait.models.reference_net import ReferenceNet
+from aniportrait.pipelines.head_motion import HeadMotion, NetworkMotion
+from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
+from aniportrait.pipelines.saved_choices import (
+    CHOICES,
+    HEAD_MOTION,
+    SAMPLING,
+    Option,
+    choices_of,
+    option_of,
+)
+
+UNETS = {"reference_net": Option(ReferenceNet), "denoising_unet": Option(DenoisingUNet)}
+PORTRAIT = ("reference_net", "pose_guider", "denoising_unet")
+"""What the two steps of Lmk2Video train, but for the motion modules."""
+
+
+def load_network(weights: Weights, name: str, pretrained: Path) -> Any:
+    """Build the network `name` of a weights folder and load it, in eval mode.
+
+    Args:
+        pretrained: where encoders lie whose sizes the card does not state.
+    """
+    network = _built(weights, name, Path(pretrained))
+    weights.load_into(name, network)
+    return network.eval()
+
+
+def load_portrait_networks(weights: Weights, pretrained: Path, *, motion: bool) -> PortraitNetworks:
+    """Build and load what animates a portrait; with `motion`, the motion modules as well."""
+    pretrained = Path(pretrained)
+    parts = {name: load_network(weights, name, pretrained) for name in PORTRAIT}
+    for name in ("autoencoder", "image_encoder"):
+        if name in weights:
+            parts[name] = load_network(weights, name, pretrained)
+        else:
+            parts[name] = option_of(weights, "denoising_unet", name)({}, pretrained, name)
+    if motion:
+        sizes = weights.card("motion_module")["sizes"]
+        add = Option(parts["denoising_unet"].with_motion)
+        parts["denoising_unet"] = add(sizes, pretrained, f"{weights.source}: motion_module")
+        load_motion(parts["denoising_unet"], weights)
+    latent_space = option_of(weights, "denoising_unet", "latent_space")({}, pretrained, "latent_space")
+    return PortraitNetworks(**parts, latent_space=latent_space).eval()
+
+
+def load_motion(denoising_unet: nn.Module, weights: Weights) -> None:
+    """Copy the weights called motion_module into the motion modules of a denoiser."""
+    weights.card("motion_module")
+    state = denoising_unet.state_dict()
+    spatial = {key: value for key, value in state.items() if not is_motion_key(key)}
+    load_strictly(
+        denoising_unet,
+        spatial | dict(weights.states["motion_module"]),
+        f"motion_module from {weights.source}",
+    )
+
+
+def portrait_pipeline(
+    weights: Weights,
+    pretrained: Path,
+    device: str = "cpu",
+    *,
+    motion: bool | None = None,
+    context: str | None = None,
+    image_size: int | None = None,
+) -> PortraitPipeline:
+    """The frame sampler of a weights folder; with its motion modules if it has them, unless `motion` says otherwise.
+
+    Args:
+        context: an option of `windows`; None: that of the weights.
+        image_size: side of the frames, pixels; None: that of the training.
+    """
+    card = weights.card("denoising_unet")
+    if context not in (None, *CHOICES["windows"]):
+        raise ValueError(f"context={context} must be one of {', '.join(CHOICES['windows'])}")
+    chosen = choices_of(weights, "denoising_unet")
+    with_motion = "motion_module" in weights if motion is None else motion
+    networks = load_portrait_networks(weights, pretrained, motion=with_motion).to(device)
+    windows = CHOICES["windows"][context or chosen["windows"]]
+    return PortraitPipeline(
+        networks,
+        CHOICES["noise_schedule"][chosen["noise_schedule"]]({}, Path(pretrained), "noise_schedule"),
+        int(card["settings"]["image_size"]) if image_size is None else image_size,
+        windows(
+            {"context_length": int(card["settings"].get("motion_frames", 16))}, Path(pretrained), "windows"
+        ),
+    )
+
+
+def own_sampling(weights: Weights) -> SamplingSettings:
+    """How frames of these weights are sampled, unless somebody says otherwise."""
+    return SAMPLING[choices_of(weights, "denoising_unet")["model"]]
+
+
+def own_fps(weights: Weights, name: str) -> float:
+    """Frames per second that the network `name` was trained at."""
+    return float(weights.card(name)["settings"]["fps"])
+
+
+def predicted_motion(
+    weights: Weights, pretrained: Path, device: str = "cpu", style: int | None = None
+) -> HeadMotion:
+    """How heads move by the audio2pose of a weights folder.
+
+    Args:
+        style: which training identity's motion; None: their mean, of published weights the seed's.
+    """
+    if "audio2pose" not in weights:
+        raise WeightsError(f"{weights.source} holds no audio2pose: add head_pose=still")
+    audio2pose = load_network(weights, "audio2pose", pretrained).to(device)
+    motion = HEAD_MOTION[choices_of(weights, "audio2pose")["audio2pose"]]
+    return NetworkMotion(motion(audio2pose, style), own_fps(weights, "audio2pose"))
+
+
+def _built(weights: Weights, name: str, pretrained: Path) -> Any:
+    """The network `name`, not loaded."""
+    card, what = weights.card(name), f"{weights.source}: {name}"
+    sizes = dict(card["sizes"])
+    if name in UNETS:
+        choices_of(weights, name)
+        return UNETS[name](sizes, pretrained, what)
+    if name not in ("audio2mesh", "audio2pose"):
+        return option_of(weights, name, name)(sizes, pretrained, what)
+    numbers = sizes.pop("encoder", {})
+    encoder = option_of(weights, name, "audio_encoder")(numbers, pretrained, f"{what}.encoder")
+    if name == "audio2pose":
+        return option_of(weights, name, name)(sizes, pretrained, what, encoder=encoder)
+    head = option_of(weights, name, "mesh_head")(sizes.pop("head", {}), pretrained, f"{what}.head")
+    return Option(Audio2Mesh)(sizes, pretrained, what, encoder=encoder, head=head)
