@@ -4,7 +4,7 @@ Optical flow knows only the neighbours, and what happens between them it takes f
 every frame are known here, so that lips that close for a single frame close.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -17,9 +17,10 @@ SLITS = (INNER_LIPS, RIGHT_EYE, LEFT_EYE)
 """Rings whose halves meet when they close: what lies on either side moves against the other."""
 
 SITES = np.unique(np.concatenate((OVAL, LIPS, RIGHT_EYE, LEFT_EYE, np.arange(0, VERTICES, 4))))
-"""(206,) vertices that carry the picture: more follow the landmarks' noise, fewer lose the lips."""
+"""(201,) vertices that carry the picture: more follow the landmarks' noise, fewer lose the lips."""
 
-BORDER = np.array([(x, y) for x in (0, 0.25, 0.5, 0.75, 1) for y in (0, 0.25, 0.5, 0.75, 1) if {x, y} & {0, 1}])
+_QUARTERS = np.stack(np.meshgrid(*[np.linspace(0, 1, 5)] * 2), axis=-1).reshape(-1, 2)
+BORDER = _QUARTERS[np.isin(_QUARTERS, (0, 1)).any(axis=1)]
 """(16, 2) points on the picture's border, which stay."""
 
 GRID = 128
@@ -54,16 +55,20 @@ def interpolated(keyframes: Iterable[np.ndarray], points: np.ndarray, stride: in
     return _in_order(iter(keyframes), points, keyframe_indices(len(points), stride))
 
 
-def _in_order(keyframes: Iterator[np.ndarray], points: np.ndarray, indices: np.ndarray) -> Iterator[np.ndarray]:
+def _in_order(
+    keyframes: Iterator[np.ndarray], points: np.ndarray, indices: np.ndarray
+) -> Iterator[np.ndarray]:
     before = _drawn(keyframes, 0, len(indices))
     yield before
     for number in range(1, len(indices)):
         after = _drawn(keyframes, number, len(indices))
         if after.shape != before.shape:
-            raise ValueError(f"keyframe {number} has the shape {after.shape}, not {before.shape} as those before")
+            raise ValueError(
+                f"keyframe {number} has the shape {after.shape}, not {before.shape} as those before"
+            )
         first, last = indices[number - 1], indices[number]
         for index in range(first + 1, last):
-            time = float((index - first) / (last - first))  # of numpy it would double all precisions
+            time = float((index - first) / (last - first))  # NumPy's own would make float64 of float32
             yield _between(before, after, points[first], points[index], points[last], time)
         yield after
         before = after
@@ -114,7 +119,7 @@ def _share_of_before(to_before: np.ndarray, to_after: np.ndarray, time: float) -
 
 def _spread(
     points: np.ndarray, carried: np.ndarray, resting: np.ndarray, height: int, width: int
-) -> tuple[np.ndarray, ...]:
+) -> Sequence[np.ndarray]:
     """What landmarks carry (n, c), affine between them and the border's (c,): c times (h, w) float32."""
     places = _held_open(points, OPENING / height)[SITES]
     seen = ((places > 0) & (places < 1)).all(axis=1)
