@@ -24,6 +24,7 @@ from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.task_file import find_task_file
 from aniportrait.pipelines.audio_driven import AudioDriven
 from aniportrait.pipelines.head_motion import HeadMotion, PoseTemplate, StillHead
+from aniportrait.pipelines.landmark_track import LandmarkTrack
 from aniportrait.pipelines.picture import Picture, prepare_picture, read_image
 from aniportrait.pipelines.reenact import Reenact
 
@@ -81,9 +82,10 @@ def _speak(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.n
 
 def _follow(config: DictConfig, weights: Weights, picture: Picture) -> tuple[np.ndarray, float, Any]:
     fps = float(weights.card("denoising_unet")["settings"]["fps"] if config.fps is None else config.fps)
-    driving = read_track(config.driving, fps, config.paths, config.duration)
+    driving = LandmarkTrack(read_track(config.driving, fps, config.paths, config.duration), fps)
+    face = load_canonical_face(find_task_file(config.paths.face_landmarker))
     with Progress() as bar:
-        frames = Reenact(portrait_pipeline(weights, config))(
+        frames = Reenact(portrait_pipeline(weights, config), face)(
             picture, driving, sampling_settings(weights, config, config.steps), bar.report
         )
     return frames, fps, _sound_of(config, len(frames) / fps)
@@ -111,7 +113,7 @@ def _head_motion(config: DictConfig, weights: Weights, fps: float, seconds: floa
         )
     if path.suffix.lower() in (".npz", ".npy"):
         return PoseTemplate.load(path)
-    return PoseTemplate.of_track(read_track(path, fps, config.paths, seconds), fps)
+    return PoseTemplate.of_film(LandmarkTrack(read_track(path, fps, config.paths, seconds), fps))
 
 
 class Progress:
