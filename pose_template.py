@@ -1,4 +1,4 @@
-"""Keep the head motion of a film: python pose_template.py --help"""
+"""Keep the face of a film, its expressions and its motion: python pose_template.py --help"""
 
 import hydra
 from omegaconf import DictConfig

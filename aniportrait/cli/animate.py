@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from aniportrait.cli.animation_list import Row, read_list
+from aniportrait.cli.progress import Progress
 from aniportrait.cli.sentences import sentence_of
 from aniportrait.pipelines.animator import Animator
 from aniportrait.pipelines.request import Request
@@ -97,24 +97,3 @@ def _write(made: Animator, request: Request, out: Path) -> None:
         animation = made.animate(request, progress)
         animation.save(out, progress)
     log.info("wrote %s: %d frames at %g fps", out, len(animation), animation.fps)
-
-
-class Progress:
-    """A bar for each kind of work, with the time that is left."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm | None = None
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __call__(self, work: str, done: int, total: int) -> None:
-        if self._bar is None or self._bar.desc != f"{work}: ":
-            self.__exit__()
-            # `initial`: of work that was done before this process, no time is known
-            self._bar = tqdm(desc=work, total=total, initial=max(0, done - 1), unit="step", smoothing=0.05)
-        self._bar.update(done - self._bar.n)
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.close()

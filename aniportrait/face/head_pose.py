@@ -84,6 +84,20 @@ def pose_matrices(head_pose: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.asarray(reference, dtype=np.float64) @ rigid_matrix(head_pose)
 
 
+def retargeted_head_pose(pose_matrix: np.ndarray, reference: np.ndarray, onto: np.ndarray) -> np.ndarray:
+    """Another head's motion (f, 4, 4), seen from its (4, 4) reference, as motion (f, 6) of a head that is at `onto`.
+
+    The head turns about its own axes. It moves in the picture to the same side and as many head sizes as the other
+    did, and grows by the same factor: how near either stands to its camera, and where in the picture, plays no part.
+    """
+    matrix, reference, onto = (np.asarray(m, dtype=np.float64) for m in (pose_matrix, reference, onto))
+    placed = onto @ rigid_matrix(relative_head_pose(matrix, reference))
+    growth = matrix[:, 2:3, 3] / reference[2, 3]
+    shift = matrix[:, :3, 3] - reference[:3, 3] * growth
+    placed[:, :3, 3] = onto[:3, 3] * growth + shift
+    return relative_head_pose(placed, onto)
+
+
 def smooth_head_pose(head_pose: np.ndarray, window: int) -> np.ndarray:
     """Centred mean over `window` frames, truncated at the ends: rotations on SO(3), translations linearly.
 
@@ -136,19 +150,37 @@ def interpolate_pose_matrix(pose_matrix: np.ndarray, valid: np.ndarray) -> np.nd
     known = np.flatnonzero(valid)
     if len(known) == 0:
         raise ValueError("no frame is valid: there is no pose to interpolate from")
-    frames = np.clip(np.arange(len(valid)), known[0], known[-1])
-    linear = pose_matrix[known, :3, :3].astype(np.float64)
-    scale = np.cbrt(np.linalg.det(linear))
-    filled = np.tile(np.eye(4), (len(valid), 1, 1))
-    for axis in range(3):
-        filled[:, axis, 3] = np.interp(frames, known, pose_matrix[known, axis, 3])
-    if len(known) == 1:
-        filled[:, :3, :3] = linear[0]
-    else:
-        rotation = Slerp(known, Rotation.from_matrix(_unscaled(linear)))(frames).as_matrix()
-        filled[:, :3, :3] = rotation * np.interp(frames, known, scale)[:, None, None]
+    filled = resampled_pose_matrix(pose_matrix[known], np.arange(len(valid)), known)
     filled[known] = pose_matrix[known]
     return filled.astype(pose_matrix.dtype)
+
+
+def resampled_pose_matrix(
+    pose_matrix: np.ndarray, places: np.ndarray, frames: np.ndarray | None = None
+) -> np.ndarray:
+    """Matrices between frames: rotations along the shortest arc, scale and translation linearly; ends are repeated.
+
+    Args:
+        pose_matrix: (f, 4, 4) canonical face -> camera.
+        places: (m,) frame numbers, fractions allowed.
+        frames: (f,) numbers of the matrices' frames, ascending; from 0 when left out.
+
+    Returns:
+        (m, 4, 4) float64.
+    """
+    frames = np.arange(len(pose_matrix)) if frames is None else frames
+    places = np.clip(places, frames[0], frames[-1])
+    linear = np.asarray(pose_matrix[:, :3, :3], dtype=np.float64)
+    scale = np.cbrt(np.linalg.det(linear))
+    resampled = np.tile(np.eye(4), (len(places), 1, 1))
+    for axis in range(3):
+        resampled[:, axis, 3] = np.interp(places, frames, pose_matrix[:, axis, 3])
+    if len(frames) == 1:
+        resampled[:, :3, :3] = linear[0]
+    else:
+        rotation = Slerp(frames, Rotation.from_matrix(_unscaled(linear)))(places).as_matrix()
+        resampled[:, :3, :3] = rotation * np.interp(places, frames, scale)[:, None, None]
+    return resampled
 
 
 def _unscaled(linear: np.ndarray) -> np.ndarray:

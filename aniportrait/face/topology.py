@@ -119,6 +119,10 @@ RIGHT_EYE = _ring(*_RIGHT_EYE_CHAINS)
 LEFT_EYE = FLIP[RIGHT_EYE]
 """(16,) each: rings from the outer corner along the lower lid and back along the upper one."""
 
+RIGHT_LID_PAIRS = np.column_stack((RIGHT_EYE[:8:-1], RIGHT_EYE[1:8]))
+LEFT_LID_PAIRS = FLIP[RIGHT_LID_PAIRS]
+"""(7, 2) each: facing vertices of the upper and lower lid, outside in: their distance is the eye's opening."""
+
 RIGHT_BROW = np.concatenate([np.array(chain) for chain in _RIGHT_BROW_CHAINS])
 LEFT_BROW = FLIP[RIGHT_BROW]
 """(10,) each: lower edge, then upper edge, outside in."""

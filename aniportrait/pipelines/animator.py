@@ -1,11 +1,10 @@
 """The door for Python: networks loaded once, then animations of any portraits.
 
-    from aniportrait.pipelines.animator import Animator, Request
-    animation = Animator("outputs/demo/weights").animate(Request("face.png", audio="voice.wav"))
-    animation.save("speaking.mp4")  # or: for frame in animation: ...
+from aniportrait.pipelines.animator import Animator, Request
+animation = Animator("outputs/demo/weights").animate(Request("face.png", audio="voice.wav"))
+animation.save("speaking.mp4")  # or: for frame in animation: ...
 """
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +29,6 @@ from aniportrait.pipelines.saved_networks import own_sampling, portrait_pipeline
 from aniportrait.pipelines.speed import speed_of
 
 __all__ = ["Animator", "Request"]
-log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -81,7 +79,9 @@ class Animator:
         """Everything up to the sampling, which is done as the animation is iterated over or saved."""
         speed = speed_of(request.speed)
         asked = ("steps", "solver", "guidance_scale", "guidance_rescale", "guidance_interval", "seed")
-        settings = speed.settings(own_sampling(self._weights), {name: getattr(request, name) for name in asked})
+        settings = speed.settings(
+            own_sampling(self._weights), {name: getattr(request, name) for name in asked}
+        )
         with FaceLandmarker(self._task_file) as landmarker:
             image, what = request.portrait, "the portrait"
             if not isinstance(image, np.ndarray):

@@ -6,7 +6,7 @@ import numpy as np
 
 from aniportrait.face.canonical import CanonicalFace
 from aniportrait.face.head_pose import pose_matrices, project
-from aniportrait.pipelines.expression import ExpressionStrength
+from aniportrait.pipelines.expression import AS_THEY_ARE, ExpressionStrength
 from aniportrait.pipelines.picture import Picture
 from aniportrait.pipelines.resting_face import resting_mesh
 
@@ -19,7 +19,7 @@ def speaking_landmarks(
     speech: Callable[[int, int], np.ndarray],
     head_pose: np.ndarray,
     face: CanonicalFace,
-    strength: ExpressionStrength = ExpressionStrength(),
+    strength: ExpressionStrength = AS_THEY_ARE,
 ) -> np.ndarray:
     """A portrait that speaks and moves its head. What its mouth is doing is taken out first.
 

@@ -3,17 +3,22 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-from zipfile import BadZipFile
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from aniportrait.data.schema import SAMPLE_RATE
-from aniportrait.face.head_pose import relative_head_pose, resampled_head_pose, smooth_head_pose
-from aniportrait.face.track import FaceTrack
+from aniportrait.face.head_pose import (
+    euler_and_translation,
+    resampled_head_pose,
+    retargeted_head_pose,
+    rigid_matrix,
+    smooth_head_pose,
+)
 from aniportrait.models.pose_decoder import check_style
+from aniportrait.pipelines.landmark_track import UNREADABLE, LandmarkTrack, there_and_back
 
 PUBLISHED_TEMPLATE_FPS = 30.0
 """Of the original's pose_temp.npy, which does not say."""
@@ -23,9 +28,10 @@ class HeadMotion(Protocol):
     """Decides how the head moves.
 
     (audio (1, n) at 16 kHz, frames, fps, generator) -> head pose (frames, 6), degrees and cm from the portrait's.
+    A film that is followed may be silent: then there is no audio.
     """
 
-    def __call__(self, audio: Tensor, frames: int, fps: float, generator: Generator) -> np.ndarray: ...
+    def __call__(self, audio: Tensor | None, frames: int, fps: float, generator: Generator) -> np.ndarray: ...
 
 
 class OwnRateMotion(Protocol):
@@ -46,7 +52,9 @@ class NetworkMotion:
     motion: OwnRateMotion
     fps: float
 
-    def __call__(self, audio: Tensor, frames: int, fps: float, generator: Generator) -> np.ndarray:
+    def __call__(self, audio: Tensor | None, frames: int, fps: float, generator: Generator) -> np.ndarray:
+        if audio is None:
+            raise ValueError("a head's motion is predicted from sound, of which there is none")
         if fps == self.fps:
             return self.motion(audio, frames, generator)
         head_pose = self.motion(audio, frame_count(audio.shape[-1], self.fps), generator)
@@ -75,7 +83,7 @@ class PredictedMotion:
 class StillHead:
     """The head stays as the portrait holds it."""
 
-    def __call__(self, audio: Tensor, frames: int, fps: float, generator: Generator) -> np.ndarray:
+    def __call__(self, audio: Tensor | None, frames: int, fps: float, generator: Generator) -> np.ndarray:
         return np.zeros((frames, 6))
 
 
@@ -91,48 +99,61 @@ class PoseTemplate:
     head_pose: np.ndarray
     fps: float
 
-    def __call__(self, audio: Tensor, frames: int, fps: float, generator: Generator) -> np.ndarray:
-        last = len(self.head_pose) - 1
-        places = np.arange(frames) * self.fps / fps
-        if last > 0:
-            places = last - np.abs(np.mod(places, 2 * last) - last)
+    def __call__(self, audio: Tensor | None, frames: int, fps: float, generator: Generator) -> np.ndarray:
+        places = there_and_back(frames, self.fps / fps, len(self.head_pose))
         return resampled_head_pose(self.head_pose, places)
 
     @staticmethod
-    def of_track(track: FaceTrack, fps: float, smoothing: int = 5) -> "PoseTemplate":
-        """The motion of a filmed head against its first frame; the original's `generate_ref_pose`."""
-        motion = relative_head_pose(track.pose_matrix, track.pose_matrix[0])
-        return PoseTemplate(smooth_head_pose(motion, smoothing), fps)
+    def of_film(
+        film: LandmarkTrack,
+        onto: np.ndarray | None = None,
+        turn: Literal["relative", "absolute"] = "relative",
+        smoothing: int = 5,
+    ) -> "PoseTemplate":
+        """The motion of a filmed head against its first frame.
+
+        Args:
+            onto: (4, 4) pose matrix of the portrait that will move so, for `retargeted_head_pose`; None for one that
+                is held and placed as the filmed head is, as in the original's `generate_ref_pose`.
+            turn: "relative" starts as the portrait is turned, "absolute" as the filmed head is.
+            smoothing: odd number of frames averaged.
+        """
+        if turn not in ("relative", "absolute"):
+            raise ValueError(f"turn ({turn}) of a head must be relative or absolute")
+        filmed = rigid_matrix(smooth_head_pose(euler_and_translation(film.face.pose_matrix), smoothing))
+        onto, reference = filmed[0] if onto is None else onto, filmed[0].copy()
+        if turn == "absolute":
+            reference[:3, :3] = rigid_matrix(euler_and_translation(onto[None]))[0, :3, :3]
+        return PoseTemplate(retargeted_head_pose(filmed, reference, onto), film.fps)
 
     @staticmethod
-    def load(path: str | Path) -> "PoseTemplate":
-        """A template from `save`, or the original's .npy of (f, 6) at 30 fps; nothing in it is unpickled."""
-        path = Path(path)
+    def load(path: str | Path, onto: np.ndarray | None = None) -> "PoseTemplate":
+        """The head motion of a landmark track's file, for a portrait held at `onto`; or a ready (f, 6) motion.
+
+        Ready ones are the original's .npy at 30 fps, and .npz of head_pose and fps; nothing in any is unpickled.
+        """
         try:
             stored = np.load(path, allow_pickle=False)
-            if isinstance(stored, np.ndarray):
-                head_pose, fps = stored, PUBLISHED_TEMPLATE_FPS
-            else:
-                head_pose, fps = stored["head_pose"], float(stored["fps"])
-            head_pose = head_pose.astype(np.float64)
-        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+            motion = _ready_motion(stored)
+        except UNREADABLE as error:
             raise ValueError(f"head pose template {path} cannot be read ({error})") from error
+        if motion is None:
+            return PoseTemplate.of_film(LandmarkTrack.load(path), onto)
+        head_pose, fps = motion
         if head_pose.ndim != 2 or head_pose.shape[1] != 6 or not len(head_pose):
             raise ValueError(f"head pose template {path} holds {head_pose.shape}, which must be (frames, 6)")
         if not np.isfinite(head_pose).all() or not 0 < fps < math.inf:
             raise ValueError(f"head pose template {path} must hold finite numbers and fps ({fps}) above 0")
         return PoseTemplate(head_pose, fps)
 
-    def save(self, path: str | Path) -> None:
-        """Write an .npz; whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part.npz")
-        try:
-            np.savez(part, head_pose=self.head_pose, fps=self.fps)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+
+def _ready_motion(stored: Any) -> tuple[np.ndarray, float] | None:
+    """The array, or what an archive says of head_pose; None if it says nothing."""
+    if isinstance(stored, np.ndarray):
+        return stored.astype(np.float64), PUBLISHED_TEMPLATE_FPS
+    if "head_pose" in stored:
+        return stored["head_pose"].astype(np.float64), float(stored["fps"])
+    return None
 
 
 def frame_count(samples: int, fps: float) -> int:

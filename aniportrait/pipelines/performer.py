@@ -56,45 +56,60 @@ class Performer:
         Args:
             progress: called with ("landmarks", frames done, frames in all) while a film is measured.
         """
-        voice = None if request.audio is None else _voice(request)
-        fps = request.fps or own_fps(self._weights, "denoising_unet" if voice is None else "audio2mesh")
-        film = _film(request, fps, landmarker, progress)
-        if voice is not None:
-            frames = frame_count(voice.shape[-1], fps)
-            film = film and film.played(frames, fps)
-        elif film is not None:
-            frames = len(film.face)
-        sound = _sound(request)
-        motion = self._head_motion(request, picture, fps, frames / fps, landmarker)
-        head_pose = None
-        if motion is not None:
-            heard = voice if voice is not None else _heard(request, sound, frames / fps)
-            heard = None if heard is None else heard.to(self._device)
-            head_pose = motion(heard, frames, fps, Generator(self._device).manual_seed(request.seed))
-        speech = None if voice is None else self._speech(voice, fps)
-        if film is not None:
-            points = driven_landmarks(picture, film, self._face, request.strength, head_pose, speech)
-        else:
-            points = speaking_landmarks(picture, speech, head_pose, self._face, request.strength)
+        if request.driving is None and request.track is None:
+            return self._speaking(request, picture, landmarker)
+        return self._following(request, picture, landmarker, progress)
+
+    def _speaking(self, request: Request, picture: Picture, landmarker: FaceLandmarker) -> Performance:
+        voice = _voice(request).to(self._device)
+        fps = request.fps or own_fps(self._weights, "audio2mesh")
+        frames = frame_count(voice.shape[-1], fps)
+        motion = self._head_motion(request, picture, fps, frames / fps, landmarker, "predicted")
+        head_pose = motion(voice, frames, fps, self._generator(request))
+        speech = self._speech(voice, fps)
+        points = speaking_landmarks(picture, speech, head_pose, self._face, request.strength)
+        return Performance(points, fps, SoundFile(cast(str, request.audio)))
+
+    def _following(
+        self, request: Request, picture: Picture, landmarker: FaceLandmarker, progress: Progress | None
+    ) -> Performance:
+        speaks = request.audio is not None
+        fps = request.fps or own_fps(self._weights, "audio2mesh" if speaks else "denoising_unet")
+        sound = SoundFile(cast(str, request.audio)) if speaks else _sound_of_film(request)
+        film, speech, heard = _film(request, fps, landmarker, progress), None, None
+        if speaks:
+            heard = _voice(request).to(self._device)
+            film, speech = film.played(frame_count(heard.shape[-1], fps), fps), self._speech(heard, fps)
+        frames, head_pose = len(film.face), None
+        if request.head_pose not in (None, "driving"):
+            if request.head_pose == "predicted" and not speaks:
+                heard = _heard(request, sound, frames / fps).to(self._device)
+            motion = self._head_motion(request, picture, fps, frames / fps, landmarker, "still")
+            head_pose = motion(heard, frames, fps, self._generator(request))
+        points = driven_landmarks(picture, film, self._face, request.strength, head_pose, speech)
         return Performance(points, fps, sound)
+
+    def _generator(self, request: Request) -> Generator:
+        return Generator(self._device).manual_seed(request.seed)
 
     def _speech(self, voice: Tensor, fps: float) -> SpeechOffsets:
         mesh_fps = own_fps(self._weights, "audio2mesh")
-        return SpeechOffsets(self._audio2mesh, mesh_fps, voice.to(self._device), fps)
+        return SpeechOffsets(self._audio2mesh, mesh_fps, voice, fps)
 
     @cached_property
     def _audio2mesh(self) -> Any:
         return load_network(self._weights, "audio2mesh", self._pretrained).to(self._device)
 
     def _head_motion(
-        self, request: Request, picture: Picture, fps: float, seconds: float, landmarker: FaceLandmarker
-    ) -> HeadMotion | None:
-        """None: the driving head's own."""
-        wanted = request.head_pose
-        if wanted is None:
-            wanted = "predicted" if request.driving is None and request.track is None else "driving"
-        if wanted == "driving":
-            return None
+        self,
+        request: Request,
+        picture: Picture,
+        fps: float,
+        seconds: float,
+        landmarker: FaceLandmarker,
+        usual: str,
+    ) -> HeadMotion:
+        wanted = usual if request.head_pose is None else request.head_pose
         if wanted == "still":
             return StillHead()
         if wanted == "predicted":
@@ -123,23 +138,19 @@ def _voice(request: Request) -> Tensor:
 
 def _film(
     request: Request, fps: float, landmarker: FaceLandmarker, progress: Progress | None
-) -> LandmarkTrack | None:
+) -> LandmarkTrack:
     """The face to follow, at `fps`, the beginning that is asked for."""
     if request.driving is not None:
         track = read_track(request.driving, fps, landmarker, request.duration, progress)
         return LandmarkTrack(track, fps)
-    if request.track is None:
-        return None
-    film = LandmarkTrack.load(request.track).at(fps)
+    film = LandmarkTrack.load(cast(str, request.track)).at(fps)
     if request.duration is None:
         return film
     return LandmarkTrack(film.face[: max(1, round(request.duration * fps))], fps)
 
 
-def _sound(request: Request) -> SoundFile | None:
-    """What is heard: the voice, or the driving film's own sound from its first picture on."""
-    if request.audio is not None:
-        return SoundFile(request.audio)
+def _sound_of_film(request: Request) -> SoundFile | None:
+    """The driving film's own sound, from its first picture on."""
     if request.driving is None:
         return None
     sound = SoundFile(request.driving, probe(request.driving).start)
@@ -151,10 +162,8 @@ def _sound(request: Request) -> SoundFile | None:
     return sound
 
 
-def _heard(request: Request, sound: SoundFile | None, seconds: float) -> Tensor | None:
+def _heard(request: Request, sound: SoundFile | None, seconds: float) -> Tensor:
     """(1, n) the driving film's sound, for predicting from it how the head moves."""
-    if request.head_pose != "predicted":
-        return None
     if sound is None:
         raise NoAudioError(f"head_pose=predicted needs a voice, and driving={request.driving} has no sound")
     begin = sound.begin or 0.0

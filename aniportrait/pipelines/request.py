@@ -7,6 +7,7 @@ import numpy as np
 
 from aniportrait.pipelines.expression import ExpressionStrength
 
+
 @dataclass(frozen=True)
 class Request:
     """One animation. What is None is as the weights or the driving file have it.

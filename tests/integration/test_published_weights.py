@@ -70,7 +70,11 @@ def test_the_folder_says_how_the_published_videos_were_made(imported):
     weights = open_weights(imported)
     pipeline = portrait_pipeline(weights, Path("/nowhere"))
     schedule, windows = pipeline.scheduler.config, pipeline.windows
-    assert (schedule["beta_schedule"], schedule["beta_start"], schedule["beta_end"]) == ("linear", 0.00085, 0.012)
+    assert (schedule["beta_schedule"], schedule["beta_start"], schedule["beta_end"]) == (
+        "linear",
+        0.00085,
+        0.012,
+    )
     assert own_sampling(weights) == SamplingSettings(steps=25, guidance_scale=3.5, shared_noise=0)
     assert isinstance(windows, ClosedLoopWindows)
     assert (windows.context_length, windows.overlap) == (16, 4)

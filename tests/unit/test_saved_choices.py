@@ -113,7 +113,9 @@ assert frames.shape == (2, 64, 64, 3)
 load_network(weights, "audio2mesh", "nowhere"), predicted_motion(weights, "nowhere")
 import aniportrait.pipelines.animator
 """
-    finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
     assert finished.returncode == 0, finished.stderr
 
 
