@@ -132,5 +132,5 @@ class Animation:
         told = (self._settings, self.fps, self._stride, self._origin, self._pipeline.windows)
         digest = hashlib.sha256(repr(told).encode())
         for values in (self._picture.image, self._picture.track.landmarks, self.performance.points):
-            digest.update(np.ascontiguousarray(values))
+            digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest()

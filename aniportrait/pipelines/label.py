@@ -8,7 +8,6 @@ import numpy as np
 TEXT = "AI-generated"
 TAGS = {
     "comment": "Synthetic: the person did not say or do this. Generated with AniPortrait.",
-    "synthetic": "true",
 }
 """Of every file that is written, with the label or without."""
 MARGIN = 0.02
