@@ -12,7 +12,7 @@ import pytest
 
 from aniportrait.data.media import probe, write_video
 from aniportrait.data.sound import NoAudioError, read_audio
-from aniportrait.data.soundtrack import SoundFile, soundtrack
+from aniportrait.data.soundtrack import SoundFile
 
 CLICKS = (0.4, 0.97, 1.5)
 """Seconds of the picture at which sources click."""
@@ -168,7 +168,7 @@ def test_the_middle_of_a_file_begins_where_it_is_asked_for(tmp_path):
     for codec, name in (("aac", "a.mp4"), ("libmp3lame", "a.mp3"), ("flac", "a.flac")):
         source = Source(name, codec, 48_000, copied=True)
         file = write(tmp_path / name, source, clicking(48_000, 3.333, seconds=6.0))
-        begin = 3.333 + (soundtrack(file).begin if codec == "libmp3lame" else 0.0)
+        begin = 3.333 + (1105 / 48_000 if codec == "libmp3lame" else 0.0)  # the delay that LAME declares
         assert np.abs(errors(beside(tmp_path / "film.mp4", SoundFile(file, begin)))).max() < 0.001
 
 
