@@ -125,8 +125,8 @@ def write_video(
 ) -> int:
     """Write H.264 (yuv420p) with sound as an mp4 that plays while it loads; the number of frames written.
 
-    The file appears whole or not at all; the same frames and sound give the same bytes. Sound is cut at the picture's
-    end, see `soundtrack`. Odd sizes gain a repeated row or column.
+    The file appears whole or not at all; the same frames and sound give the same bytes (see `write_part`). Sound is
+    cut at the picture's end (see `soundtrack`). Odd sizes gain a repeated row or column.
 
     Args:
         path: the mp4 to write.
