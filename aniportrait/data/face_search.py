@@ -22,8 +22,6 @@ TILES = (10368, 3456, 1152, 384)
 those of 1152 of 192 to 576, and so on."""
 AROUND = 2.0
 """Side of what is looked at about a source's box, in its longer sides."""
-SAME = 0.5
-"""Distance of the centres of two boxes, in sides of the larger, below which both are of one face."""
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels."""
@@ -129,9 +127,6 @@ def _distinct(faces: list[DetectedFace]) -> list[DetectedFace]:
     """One of each face, the first: a tile shows what another cuts."""
     kept: list[DetectedFace] = []
     for face in faces:
-        if not any(
-            np.linalg.norm(face.centre - other.centre) < SAME * max(face.area, other.area) ** 0.5
-            for other in kept
-        ):
+        if not any(is_inside(face, other.box) or is_inside(other, face.box) for other in kept):
             kept.append(face)
     return kept

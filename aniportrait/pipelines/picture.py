@@ -67,11 +67,11 @@ def prepare_picture(
     inside = crop.to_crop(landmarks, width, height)[:, :2] * MEASURE_SIZE
     x0, y0, x1, y1 = (*inside.min(axis=0).tolist(), *inside.max(axis=0).tolist())
     track = landmarker.detect(square, about=(x0, y0, x1, y1))
+    _check_sideways(square, landmarker, what)
     if not track.valid[0]:
         raise NoFaceError(
             f"{what}: the face cannot be measured: give a picture where it is sharp, whole and turned to the camera"
         )
-    _check_sideways(square, landmarker, what)
     _check_pose(track.pose_matrix[0], what)
     return Picture(square, track, crop)
 

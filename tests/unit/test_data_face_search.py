@@ -58,6 +58,14 @@ def test_several_small_faces_are_told_apart_largest_first():
     assert [round((one.box[3] - one.box[1]) / SCALE / 10) for one in found] == [11, 9, 9]
 
 
+def test_smaller_faces_are_looked_for_where_more_are_wanted_than_are_seen():
+    picture = face(WIDTH, HEIGHT, 100, 100, 500)
+    picture[600:700, 1500:1600] = face(100, 100, 5, 5, 90)
+    for at_least, expected in ((1, [50]), (2, [50, 9]), (3, [50, 9])):
+        found, _ = faces_of(Picture(picture), ShortSighted(), at_least=at_least)
+        assert [round((one.box[3] - one.box[1]) / SCALE / 10) for one in found] == expected
+
+
 def test_a_large_face_does_not_hide_the_small_one_that_the_box_is_about():
     picture = face(WIDTH, HEIGHT, 100, 100, 500)
     picture[600:700, 1500:1600] = face(100, 100, 5, 5, 90)
