@@ -8,7 +8,7 @@ import pytest
 from bright_faces import BrightSquareLandmarker, face
 
 from aniportrait.data.clip_preparation import PreparationSettings, prepare_clip
-from aniportrait.data.face_search import LOOK, faces_of
+from aniportrait.data.face_search import LOOK, faces_of, shrunk
 from aniportrait.data.media import write_video
 from aniportrait.data.sources import FaceBox, SourceClip
 from aniportrait.face.landmarks import FaceLandmarker
@@ -24,10 +24,7 @@ class Picture:
     whole: np.ndarray
 
     def pixels(self, longest_side=None):
-        if longest_side is None:
-            return self.whole
-        scale = longest_side / max(self.whole.shape[:2])
-        return cv2.resize(self.whole, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return self.whole if longest_side is None else shrunk(self.whole, longest_side)
 
 
 class ShortSighted(BrightSquareLandmarker):

@@ -127,11 +127,12 @@ def test_a_small_face_in_a_large_picture_is_found_and_cut_from_all_its_pixels(si
     assert picture.crop.side == pytest.approx(1.8 * side, rel=0.03)
 
 
-def test_no_face_is_told():
+@pytest.mark.parametrize("size", [(300, 300), (1, 1), (1, 5000), (5000, 2)])
+def test_no_face_is_told(size):
     with pytest.raises(
         NoFaceError, match=r"^dark.png shows no face that can be found: give a picture of one face"
     ):
-        prepare_picture(np.zeros((300, 300, 3), np.uint8), Heads(), "dark.png")
+        prepare_picture(np.zeros((*size, 3), np.uint8), Heads(), "dark.png")
 
 
 def test_a_face_of_too_few_pixels_is_told_with_their_number():
