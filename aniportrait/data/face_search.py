@@ -22,8 +22,6 @@ TILES = (10368, 3456, 1152, 384)
 those of 1152 of 192 to 576, and so on."""
 AROUND = 2.0
 """Side of what is looked at about a source's box, in its longer sides."""
-SAME = 0.5
-"""Distance of the centres of two boxes, in sides of the larger, below which both are of one face."""
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels."""
@@ -65,6 +63,14 @@ def is_inside(face: DetectedFace, box: Box) -> bool:
     return bool(box[0] <= x <= box[2] and box[1] <= y <= box[3])
 
 
+def shrunk(picture: np.ndarray, longest_side: int) -> np.ndarray:
+    """(h, w, 3) uint8 with its longer side of so many pixels at most."""
+    if (scale := longest_side / max(picture.shape[:2])) >= 1:
+        return picture
+    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+
+
 def _shows(faces: list[DetectedFace], wanted: Box | None, at_least: int = 1) -> bool:
     return sum(wanted is None or is_inside(face, wanted) for face in faces) >= at_least
 
@@ -103,10 +109,7 @@ def _in_tiles(
 ) -> list[DetectedFace]:
     found: list[tuple[float, DetectedFace]] = []
     for x0, y0, x1, y1 in tiles:
-        tile = whole[y0:y1, x0:x1]
-        if (scale := LOOK / max(tile.shape[:2])) < 1:
-            tile = cv2.resize(tile, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        for face in landmarker.detections(tile):
+        for face in landmarker.detections(shrunk(whole[y0:y1, x0:x1], LOOK)):
             off_centre = float(np.abs(face.landmarks[:, :2].mean(axis=0) - 0.5).max())
             found.append((off_centre, _in_whole(face, (x0, y0, x1, y1), whole, size)))
     return _distinct([face for _, face in sorted(found, key=lambda pair: pair[0])])
@@ -129,9 +132,6 @@ def _distinct(faces: list[DetectedFace]) -> list[DetectedFace]:
     """One of each face, the first: a tile shows what another cuts."""
     kept: list[DetectedFace] = []
     for face in faces:
-        if not any(
-            np.linalg.norm(face.centre - other.centre) < SAME * max(face.area, other.area) ** 0.5
-            for other in kept
-        ):
+        if not any(is_inside(face, other.box) or is_inside(other, face.box) for other in kept):
             kept.append(face)
     return kept

@@ -15,7 +15,7 @@ import numpy as np
 SYSTEM_LIBRARIES = "libegl1 libgles2 libgl1 libglib2.0-0"
 
 MOST_FACES = 16
-"""As many faces are told apart in one picture."""
+"""As many faces are told apart in one picture; of more, the largest can be missing."""
 
 
 class MissingLibraryError(OSError):

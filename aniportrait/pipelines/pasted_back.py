@@ -1,7 +1,9 @@
 """Frames of the square around a face -> the whole picture, moving."""
 
+import math
 from collections.abc import Iterable, Iterator
 
+import cv2
 import numpy as np
 
 from aniportrait.face.crop import SquareCrop, resized
@@ -37,11 +39,11 @@ class PastedBack:
         self._image, self._side = image, crop.side
         self._place = slice(top, bottom), slice(left, right)
         self._shown = slice(top - crop.y0, bottom - crop.y0), slice(left - crop.x0, right - crop.x0)
-        fading = (crop.y0 > 0, crop.y1 < height, crop.x0 > 0, crop.x1 < width)
-        self._weight = _soft_border(crop.side, *fading)[self._shown][..., None]
-        self._beneath = (1 - self._weight) * image[self._place]
+        self._fading = _fading(
+            image[self._place], crop.side, (crop.y0 > 0, crop.y1 < height), (crop.x0 > 0, crop.x1 < width)
+        )
         self._border = _border(crop.side, *self._shown)
-        self._border_colours = resized(crop.cut(image, crop.side), SMALL)[self._border].astype(np.float32)
+        self._border_colours = crop.cut(image, SMALL)[self._border].astype(np.float32)
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """(n, n, 3) uint8 squares of any size -> (h, w, 3) uint8 pictures, one at a time."""
@@ -49,12 +51,13 @@ class PastedBack:
             yield self._laid_over(frame)
 
     def _laid_over(self, frame: np.ndarray) -> np.ndarray:
-        square = resized(frame, self._side)[self._shown].astype(np.float32)
-        square += self._tint(frame)
-        square *= self._weight
-        square += self._beneath
+        levels = np.arange(256, dtype=np.float32)[:, None] + self._tint(frame)
+        square = cv2.LUT(resized(frame, self._side), np.rint(levels).clip(0, 255).astype(np.uint8)[None])
+        square = square[self._shown]
         whole = self._image.copy()
-        whole[self._place] = np.rint(square, out=square).clip(0, 255, out=square)
+        whole[self._place] = square
+        for strip, weight, beneath in self._fading:
+            whole[self._place][strip] = np.rint(square[strip] * weight + beneath)
         return whole
 
     def _tint(self, frame: np.ndarray) -> np.ndarray:
@@ -66,19 +69,43 @@ class PastedBack:
         return differences[quarter : len(differences) - quarter].mean(axis=0).clip(-MOST_TINT, MOST_TINT)
 
 
-def _soft_border(side: int, top: bool, bottom: bool, left: bool, right: bool) -> np.ndarray:
-    """(side, side) float32: 1 inside, falling to 0 at the sides that are True."""
-    steps = (np.arange(side) + 0.5) / max(BORDER * side, 0.5)
+_Strip = tuple[tuple[slice, slice], np.ndarray, np.ndarray]
 
-    def ramp(begin: bool, end: bool) -> np.ndarray:
-        distance = np.full(side, 1.0)
-        if begin:
-            distance = np.minimum(distance, steps)
-        if end:
-            distance = np.minimum(distance, steps[::-1])
-        return 0.5 - 0.5 * np.cos(np.pi * distance)
 
-    return np.outer(ramp(top, bottom), ramp(left, right)).astype(np.float32)
+def _fading(
+    beneath: np.ndarray, side: int, rows: tuple[bool, bool], columns: tuple[bool, bool]
+) -> list[_Strip]:
+    """The strips of the visible part that are not all of the frame: where, the frame's weight, the picture's share.
+
+    Args:
+        beneath: (h, w, 3) the picture there.
+        side: of the square.
+        rows, columns: whether the first fades, and the last.
+    """
+    height, width = beneath.shape[:2]
+    weight = np.outer(_ramp(height, side, *rows), _ramp(width, side, *columns)).astype(np.float32)[..., None]
+    reach = math.ceil(BORDER * side)
+    top, left = min(rows[0] * reach, height), min(columns[0] * reach, width)
+    bottom, right = max(top, height - rows[1] * reach), max(left, width - columns[1] * reach)
+    strips = (
+        (slice(0, top), slice(0, width)),
+        (slice(bottom, height), slice(0, width)),
+        (slice(top, bottom), slice(0, left)),
+        (slice(top, bottom), slice(right, width)),
+    )
+    shares = ((strip, weight[strip]) for strip in strips)
+    return [(strip, share, (1 - share) * beneath[strip]) for strip, share in shares if share.size]
+
+
+def _ramp(length: int, side: int, begin: bool, end: bool) -> np.ndarray:
+    """(length,) 1, falling to 0 over BORDER of the side at the ends that are True."""
+    steps = (np.arange(length) + 0.5) / (BORDER * side)
+    distance = np.ones(length)
+    if begin:
+        distance = np.minimum(distance, steps)
+    if end:
+        distance = np.minimum(distance, steps[::-1])
+    return 0.5 - 0.5 * np.cos(np.pi * distance)
 
 
 def _border(side: int, rows: slice, columns: slice) -> np.ndarray:

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from aniportrait.data.face_search import LOOK, faces_of
+from aniportrait.data.face_search import LOOK, faces_of, shrunk
 from aniportrait.face.crop import SquareCrop, face_crop
 from aniportrait.face.detector import DetectedFace
 from aniportrait.face.landmarks import FaceLandmarker, NoFaceError
@@ -67,11 +66,11 @@ def prepare_picture(
     inside = crop.to_crop(landmarks, width, height)[:, :2] * MEASURE_SIZE
     x0, y0, x1, y1 = (*inside.min(axis=0).tolist(), *inside.max(axis=0).tolist())
     track = landmarker.detect(square, about=(x0, y0, x1, y1))
+    _check_sideways(square, landmarker, what)
     if not track.valid[0]:
         raise NoFaceError(
             f"{what}: the face cannot be measured: give a picture where it is sharp, whole and turned to the camera"
         )
-    _check_sideways(square, landmarker, what)
     _check_pose(track.pose_matrix[0], what)
     return Picture(square, track, crop)
 
@@ -83,19 +82,15 @@ class _Still:
     image: np.ndarray
 
     def pixels(self, longest_side: int | None = None) -> np.ndarray:
-        if longest_side is None or (scale := longest_side / max(self.image.shape[:2])) >= 1:
-            return self.image
-        height, width = (max(1, round(side * scale)) for side in self.image.shape[:2])
-        return cv2.resize(self.image, (width, height), interpolation=cv2.INTER_AREA)
+        return self.image if longest_side is None else shrunk(self.image, longest_side)
 
 
 def _found(image: np.ndarray, landmarker: FaceLandmarker, what: str, face: int) -> DetectedFace:
     if face < 1:
         raise ValueError(f"face ({face}) must be at least 1, which is the largest of the picture")
-    still = _Still(image)
-    faces, _ = faces_of(still, landmarker, at_least=face)
+    faces, _ = faces_of(_Still(image), landmarker, at_least=face)
     if not faces:
-        _check_sideways(still.pixels(LOOK), landmarker, what)
+        _check_sideways(shrunk(image, LOOK), landmarker, what)
         raise NoFaceError(
             f"{what} shows no face that can be found: give a picture of one face, upright and turned to the camera"
         )

@@ -37,8 +37,9 @@ _DAMAGE = (
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """(h, w, 3) uint8 sRGB of any picture file: upright as its rotation tag says, over grey where it is transparent,
-    16 bit and float scaled, of an animation the first frame.
+    """(h, w, 3) uint8 sRGB of any picture file, upright as its rotation tag says.
+
+    Grey shows where it is transparent, 16 bit and float are scaled, of an animation the first frame is taken.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -49,14 +50,9 @@ def read_image(path: str | Path) -> np.ndarray:
         raise FileNotFoundError(f"portrait {path} does not exist")
     if not path.is_file():
         raise ValueError(f"portrait {path} is a folder or a device: give one picture file")
+    formats = _formats(path)
     try:
-        head = path.open("rb").read(12)
-    except OSError as error:
-        raise ValueError(f"portrait {path} cannot be opened ({error.strerror})") from error
-    if not head:
-        raise ValueError(f"portrait {path} is empty (0 bytes)")
-    try:
-        return _rgb(_loaded(path, head), path)
+        return _rgb(_loaded(path, formats), path)
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise ValueError(
@@ -72,20 +68,17 @@ def read_image(path: str | Path) -> np.ndarray:
         ) from error
 
 
-def _loaded(path: Path, head: bytes) -> Image.Image:
-    """The first frame with all its pixels, upright."""
-    formats = FORMATS
-    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
-        formats += _heif(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of many pixels, of damaged tags: what is fatal is raised
-        with Image.open(path, formats=formats) as picture:
-            picture.load()
-            turn = _UPRIGHT.get(_orientation(picture, path))
-            return picture.copy() if turn is None else picture.transpose(turn)
-
-
-def _heif(path: Path) -> tuple[str, ...]:
+def _formats(path: Path) -> tuple[str, ...]:
+    """Those to try: FORMATS, and for a phone's picture that of the plugin."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        raise ValueError(f"portrait {path} cannot be opened ({error.strerror})") from error
+    if not head:
+        raise ValueError(f"portrait {path} is empty (0 bytes)")
+    if head[4:8] != b"ftyp" or head[8:] not in HEIF_BRANDS:
+        return FORMATS
     try:
         import pillow_heif
     except ImportError as error:
@@ -93,7 +86,17 @@ def _heif(path: Path) -> tuple[str, ...]:
             f"portrait {path} is a HEIC picture, which needs a plugin: pip install pillow-heif, or save it as JPEG"
         ) from error
     pillow_heif.register_heif_opener()
-    return ("HEIF",)
+    return (*FORMATS, "HEIF")
+
+
+def _loaded(path: Path, formats: tuple[str, ...]) -> Image.Image:
+    """The first frame with all its pixels, upright."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of many pixels, of damaged tags: what is fatal is raised
+        with Image.open(path, formats=formats) as picture:
+            picture.load()
+            turn = _UPRIGHT.get(_orientation(picture, path))
+            return picture if turn is None else picture.transpose(turn)
 
 
 def _orientation(picture: Image.Image, path: Path) -> int:
@@ -134,7 +137,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 def _screen_colours(picture: Image.Image, path: Path) -> Image.Image:
     """RGB without transparency; from the colour space of the picture's profile, if it has one, to sRGB."""
     mode = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}.get(picture.mode, "RGB")
-    colours = picture.convert(mode)
+    colours = picture if picture.mode == mode else picture.convert(mode)
     if profile := picture.info.get("icc_profile"):
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -146,7 +149,7 @@ def _screen_colours(picture: Image.Image, path: Path) -> Image.Image:
             log.warning(
                 "portrait %s has a colour profile that cannot be used: its colours are taken as sRGB", path
             )
-    return colours.convert("RGB")
+    return colours if mode == "RGB" else colours.convert("RGB")
 
 
 def _other_kind(path: Path) -> str:

@@ -8,7 +8,7 @@ import pytest
 from bright_faces import BrightSquareLandmarker, face
 
 from aniportrait.data.clip_preparation import PreparationSettings, prepare_clip
-from aniportrait.data.face_search import LOOK, faces_of
+from aniportrait.data.face_search import LOOK, faces_of, shrunk
 from aniportrait.data.media import write_video
 from aniportrait.data.sources import FaceBox, SourceClip
 from aniportrait.face.landmarks import FaceLandmarker
@@ -24,10 +24,7 @@ class Picture:
     whole: np.ndarray
 
     def pixels(self, longest_side=None):
-        if longest_side is None:
-            return self.whole
-        scale = longest_side / max(self.whole.shape[:2])
-        return cv2.resize(self.whole, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return self.whole if longest_side is None else shrunk(self.whole, longest_side)
 
 
 class ShortSighted(BrightSquareLandmarker):
@@ -56,6 +53,14 @@ def test_several_small_faces_are_told_apart_largest_first():
     picture[500:610, 180:290] = face(110, 110, 0, 0, 110)
     found, _ = faces_of(Picture(picture), ShortSighted())
     assert [round((one.box[3] - one.box[1]) / SCALE / 10) for one in found] == [11, 9, 9]
+
+
+def test_smaller_faces_are_looked_for_where_more_are_wanted_than_are_seen():
+    picture = face(WIDTH, HEIGHT, 100, 100, 500)
+    picture[600:700, 1500:1600] = face(100, 100, 5, 5, 90)
+    for at_least, expected in ((1, [50]), (2, [50, 9]), (3, [50, 9])):
+        found, _ = faces_of(Picture(picture), ShortSighted(), at_least=at_least)
+        assert [round((one.box[3] - one.box[1]) / SCALE / 10) for one in found] == expected
 
 
 def test_a_large_face_does_not_hide_the_small_one_that_the_box_is_about():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aniportrait.face.crop import SquareCrop, face_crop, soft_mask
+from aniportrait.face.crop import SquareCrop, face_crop
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -15,38 +15,12 @@ def test_a_crop_of_its_own_size_is_the_pixels_themselves():
     np.testing.assert_array_equal(SquareCrop(7, 3, 37, 33).cut(image, 30), image[3:33, 7:37])
 
 
-def test_cutting_and_pasting_back_is_the_identity():
-    image = picture(40, 60)
-    for crop in (SquareCrop(7, 3, 37, 33), SquareCrop(-10, -5, 30, 35), SquareCrop(30, 10, 81, 61)):
-        patch = crop.cut(image, crop.side)
-        for mask in (None, np.ones((5, 5))):
-            np.testing.assert_array_equal(crop.paste_back(image, patch, mask), image)
-
-
 def test_outside_of_the_picture_its_edge_is_repeated():
     image = picture(10, 20)
     patch = SquareCrop(-4, -4, 16, 16).cut(image, 20)
     assert (patch[:4, :4] == image[0, 0]).all()
     np.testing.assert_array_equal(patch[4:14, 4:], image[:, :16])
     np.testing.assert_array_equal(patch[15, 4:], image[9, :16])
-
-
-def test_a_patch_shows_where_the_mask_is_one_and_nowhere_else():
-    image = np.zeros((50, 50, 3), dtype=np.uint8)
-    crop = SquareCrop(10, 20, 30, 40)
-    pasted = crop.paste_back(image, np.full((8, 8, 3), 200, dtype=np.uint8), np.ones((20, 20)))
-    assert (pasted[20:40, 10:30] == 200).all()
-    assert pasted.sum() == 20 * 20 * 3 * 200
-    assert not image.any()
-    feathered = crop.paste_back(image, np.full((8, 8, 3), 200, dtype=np.uint8))
-    assert (feathered[25:35, 15:25] == 200).all()
-    assert feathered[20, 10].max() < 10
-
-
-def test_a_crop_outside_of_the_picture_pastes_nothing():
-    image = picture(10, 10)
-    patch = np.zeros((4, 4, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(SquareCrop(20, 20, 30, 30).paste_back(image, patch), image)
 
 
 def test_landmarks_go_into_the_crop_and_back():
@@ -85,14 +59,6 @@ def test_the_crop_of_a_clip_holds_the_face_of_every_frame():
     inside = face_crop(track, 640, 480, margin=0.0).to_crop(track, 640, 480)[..., :2]
     assert inside.min() > -0.01
     assert inside.max() < 1.01
-
-
-def test_a_soft_mask_is_one_inside_falls_monotonically_and_is_symmetric():
-    mask = soft_mask(101)
-    assert (mask[11:90, 11:90] == 1).all()
-    assert (np.diff(mask[50, :51]) >= 0).all()
-    np.testing.assert_array_equal(mask, mask[::-1, ::-1])
-    assert mask[50, 0] < 0.01
 
 
 def test_crops_that_are_no_squares_and_landmarks_that_are_no_points_are_refused():

@@ -61,8 +61,9 @@ class ScriptedDetector:
         return seen[-1:] if self.video else seen  # the time filter may lock on to the wrong one
 
 
-@pytest.fixture(params=["image", "video"])
-def tracked(request, monkeypatch):
+@pytest.fixture
+def scripted(monkeypatch):
+    """The landmarker sees what a script says."""
     rng = np.random.default_rng(1)
     canonical = CanonicalFace(
         rng.normal(size=(468, 3)).astype(np.float32),
@@ -75,6 +76,9 @@ def tracked(request, monkeypatch):
     monkeypatch.setattr(landmarks, "find_task_file", lambda path: path)
     monkeypatch.setattr(landmarks, "load_canonical_face", lambda path: canonical)
 
+
+@pytest.fixture(params=["image", "video"])
+def tracked(request, scripted):
     def track(script: list[list[DetectedFace]]) -> FaceTrack:
         ScriptedDetector.script = script
         frames = (np.full((SIDE, SIDE, 3), index, dtype=np.uint8) for index in range(len(script)))
@@ -110,6 +114,23 @@ def test_frames_before_and_after_the_face_repeat_it_and_are_not_valid(tracked):
     np.testing.assert_array_equal(track.valid, [False, False, True, True, False])
     np.testing.assert_array_equal(track.landmarks[0], track.landmarks[2])
     np.testing.assert_allclose(track.pose_matrix[4], track.pose_matrix[3], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("about", "found"),
+    [
+        (None, 0.7),
+        ((10, 30, 38, 58), 0.25),  # the face at 25, whose own box is 11 to 39 by 36 to 64
+        ((60, 40, 80, 60), None),  # half as large as the face that is there
+        ((40, 0, 68, 28), None),
+    ],
+)
+def test_in_a_picture_the_largest_face_is_taken_or_the_one_that_is_where_it_must_be(scripted, about, found):
+    ScriptedDetector.script = [[face_at(25, 50, 28), face_at(70, 50, 50)]]
+    with FaceLandmarker("any") as landmarker:
+        track = landmarker.detect(np.zeros((SIDE, SIDE, 3), np.uint8), about)
+    assert track.valid[0] == (found is not None)
+    assert track.blendshapes[0, 0] == pytest.approx(found or 0.0)
 
 
 def test_a_clip_without_a_face_is_refused(tracked):
