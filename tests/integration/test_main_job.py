@@ -131,7 +131,7 @@ def test_training_clips_are_scored_in_what_was_left_out_by_the_networks_that_lea
     assert set(scores) == {"stage 1"}
     assert "2 sampling seed(s)" in results["notes"]["stage 1"]
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    logged = events.Scalars("eval/stage_1/stage_1/face_L1")[0].value
+    logged = events.Scalars("eval/stage 1/stage 1/face L1")[0].value
     assert logged == pytest.approx(scores["stage 1"]["stage 1"]["face L1"]["value"])
     assert len(scores["stage 1"]["stage 1"]["face L1"]["sampling seeds"]) == 2
     assert "sampling seeds" not in scores["stage 1"]["copying the reference"]["face L1"]
