@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from aniportrait.cli.evaluation_log import log_scores
 from aniportrait.data.whole_file import write_text
+from aniportrait.evaluation.markdown import write_tables
 from aniportrait.evaluation.paired_clips import common_clips, over_common_clips, paired_difference
 from aniportrait.evaluation.report import write_report
 from aniportrait.evaluation.report_sections import Column, Part, Row, Section, Table
@@ -29,7 +30,7 @@ ByClip = dict[str, dict[str, dict[str, float]]]
 
 
 def compare_runs(config: DictConfig) -> None:
-    """Write out/comparison.json and out/report.html of folders that evaluate.py scored videos into."""
+    """Write out/comparison.json, out/tables.md and out/report.html of folders that evaluate.py scored videos into."""
     runs = _read_runs([str(folder) for folder in config.compare])
     metrics = _common_metrics(runs)
     by_clip = {name: {run: _figures(results, name) for run, results in runs.items()} for name in metrics}
@@ -48,6 +49,7 @@ def compare_runs(config: DictConfig) -> None:
     }
     write_text(out / "comparison.json", json.dumps(written, indent=1, allow_nan=False) + "\n")
     sections = _tables(runs, list(by_clip), means, differences, over_all)
+    write_tables(out / "tables.md", sections)
     page = write_report(out / "report.html", [Part("", sections)], "Comparison", ", ".join(runs))
     log_scores(config, written["means"], page)
     log.info("report: %s", page)

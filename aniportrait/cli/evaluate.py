@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from aniportrait.cli.evaluate_head_motion import evaluate_audio2pose
 from aniportrait.cli.evaluate_motion import evaluate_motion
 from aniportrait.cli.evaluate_speech import evaluate_audio2mesh
 from aniportrait.cli.evaluate_videos import evaluate_videos
+from aniportrait.cli.evaluation_log import log_scores
 from aniportrait.cli.portrait_trials import warn_of_trained_frames
 from aniportrait.cli.protocol_videos import evaluate_protocol
 from aniportrait.data.clip_codec import decode_frames
@@ -29,8 +31,9 @@ from aniportrait.data.schema import SAMPLE_RATE
 from aniportrait.data.shards import ShardIndex, read_sample
 from aniportrait.data.whole_file import write_text
 from aniportrait.evaluation.curves import read_curves
+from aniportrait.evaluation.markdown import write_tables
 from aniportrait.evaluation.report import write_report
-from aniportrait.evaluation.report_sections import Curves, Part, Table
+from aniportrait.evaluation.report_sections import Curves, Part, Section, Table, Video
 from aniportrait.evaluation.scores import Score
 
 log = logging.getLogger(__name__)
@@ -68,7 +71,7 @@ def evaluate(config: DictConfig) -> None:
 
 
 def evaluate_weights(config: DictConfig) -> None:
-    """Score the networks of the weights, or by a protocol their videos; write out/results.json and out/report.html."""
+    """Score the networks of the weights, or by a protocol their videos; write what came out."""
     weights = open_weights(config.weights)
     index = _index(config)
     if config.split is None:
@@ -85,26 +88,16 @@ def evaluate_weights(config: DictConfig) -> None:
     parts: list[Part] = []
     for network in _scored(weights, config):
         parts.append(EVALUATIONS[network](weights, index, config))
-    results = {
-        "command": " ".join(("python evaluate.py", *HydraConfig.get().overrides.task)),
-        "weights": str(config.weights),
-        "rivals": list(config.rivals),
-        "data": str(index.folder),
-        "split": config.split,
-        "seed": config.seed,
-        "scores": {
-            section.title: _rows(section)
-            for part in parts
-            for section in part.sections
-            if isinstance(section, Table)
-        },
-    }
+    sections = [section for part in parts for section in part.sections]
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
+    write_text(out / "results.json", json.dumps(_results(config, index, sections), indent=1) + "\n")
+    write_tables(out / "tables.md", parts)
     curves = _training_curves(config.runs)
     page = write_report(
         out / "report.html", [*parts, *curves], title="AniPortrait", summary=_summary(weights, index, config)
     )
+    videos = {section.title: Path(section.path) for section in sections if isinstance(section, Video)}
+    log_scores(config, _figures(sections), page, videos)
     log.info("report: %s", page)
 
 
@@ -159,10 +152,45 @@ def _summary(weights: Weights, index: ShardIndex, config: DictConfig) -> str:
     )
 
 
+def _results(config: DictConfig, index: ShardIndex, sections: Sequence[Section]) -> dict[str, Any]:
+    """All that was found, and all that it depends on, as JSON takes it."""
+    tables = [section for section in sections if isinstance(section, Table)]
+    return {
+        "command": " ".join(("python evaluate.py", *HydraConfig.get().overrides.task)),
+        "weights": str(config.weights),
+        "rivals": list(config.rivals),
+        "data": str(index.folder),
+        "split": config.split,
+        "seed": config.seed,
+        "protocol": {
+            "resolution of the clips": f"{index.image_size} x {index.image_size}",
+            "fps": index.fps,
+            "crop": "the data set's own, of its preparation",
+            "landmarks": "MediaPipe face landmarker, each frame by itself",
+        },
+        "notes": {table.title: table.note for table in tables},
+        "scores": {table.title: _rows(table) for table in tables},
+    }
+
+
 def _rows(table: Table) -> dict[str, dict[str, Any]]:
     return {
         row.name: {column.name: _cell(cell) for column, cell in zip(table.columns, row.cells, strict=True)}
         for row in table.rows
+    }
+
+
+def _figures(sections: Sequence[Section]) -> dict[str, dict[str, Any]]:
+    """Table and system -> column -> figure, of all that are numbers."""
+    return {
+        f"{section.title}/{row.name}": {
+            column.name: _cell(cell) if isinstance(cell, Score) else {"value": cell}
+            for column, cell in zip(section.columns, row.cells, strict=True)
+            if isinstance(cell, Score | float)
+        }
+        for section in sections
+        if isinstance(section, Table)
+        for row in section.rows
     }
 
 

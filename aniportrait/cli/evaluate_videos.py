@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from aniportrait.evaluation.video_scores import score_clips
 from aniportrait.evaluation.video_systems import (
     COPY,
     DISTORTIONS,
+    DRIVING,
     GENERATED,
     REAL,
     distorted_systems,
@@ -83,17 +83,6 @@ def available_metrics(config: DictConfig) -> tuple[dict[str, VideoMetric], dict[
     return metrics, skipped
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums of many threads end in other digits: with one each, the figures are those of any number of processes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _measure_share(
     rank: int,
     world: int,
@@ -116,16 +105,22 @@ class VideoScoring:
         self.config = config
         self.metrics = metrics
         videos = config.videos
-        self.files = pairs_of_folders(videos.generated, videos.real, videos.reference)
+        self.files = pairs_of_folders(videos.generated, videos.real, videos.reference, videos.driving)
         self._next = dict(zip(self.files, (*self.files[1:], self.files[0]), strict=True))
         self.folder = MeasuredFolder(Path(config.out) / "measured")
 
     @property
     def systems(self) -> list[str]:
         """The rows, in the table's order."""
-        if self.config.videos.real is None:
-            return [GENERATED]
-        return [GENERATED, REAL, COPY, *(DISTORTIONS if self.config.videos.distortions else ())]
+        videos = self.config.videos
+        there = {
+            GENERATED: True,
+            REAL: videos.real,
+            DRIVING: videos.driving,
+            COPY: videos.real or videos.reference,
+            **dict.fromkeys(DISTORTIONS, videos.real and videos.distortions),
+        }
+        return [system for system, given in there.items() if given]
 
     def measure_share(self, rank: int, world: int, device: torch.device) -> None:
         """Measure every `world`-th clip of those that are not measured, from the `rank`-th on."""
@@ -137,7 +132,7 @@ class VideoScoring:
             return
         for metric in self.metrics.values():
             metric.to(device)
-        with _one_thread(), face_landmarker(self.config.paths, "image") as landmarker:
+        with face_landmarker(self.config.paths, "image") as landmarker:
             for pair in tqdm(todo, "scoring", unit="clip", disable=rank > 0):
                 known = self._fingerprint(pair)  # before measuring: a video may change meanwhile
                 self.folder.write(pair.key, self._measure(pair, landmarker), known)

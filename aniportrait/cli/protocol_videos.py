@@ -74,8 +74,8 @@ def evaluate_protocol(config: DictConfig, index: ShardIndex) -> None:
     run_shares(partial(_sample_share, clips=entries), config)
     config.videos.generated = str(folder / "generated")
     config.videos.reference = str(folder / "reference")
-    if config.protocol.task != "cross_identity":  # another person's video is no truth
-        config.videos.real = str(folder / "real")
+    beside = "driving" if config.protocol.task == "cross_identity" else "real"  # another person's is no truth
+    config.videos[beside] = str(folder / "real")
     evaluate_videos(config)
 
 

@@ -84,6 +84,7 @@ class VideosConfig:
     generated: str | None = None
     real: str | None = None
     reference: str | None = None
+    driving: str | None = None
     size: int | None = None
     fps: float | None = None
     distortions: bool = False

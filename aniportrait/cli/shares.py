@@ -1,6 +1,7 @@
 """Work on clips, shared between processes of this machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -16,11 +17,15 @@ Share = Callable[[int, int, torch.device, DictConfig], None]
 
 
 def run_shares(share: Share, config: DictConfig) -> None:
-    """Run `share` in `config.processes` processes, here if that is one; with device=cuda each has a GPU of its own."""
+    """Run `share` in `config.processes` processes, here if that is one; with device=cuda each has a GPU of its own.
+
+    Each has one thread, so that what it makes does not depend on how many there are.
+    """
     if config.processes < 1:
         raise ValueError(f"processes ({config.processes}) must be at least 1")
     if config.processes == 1:
-        share(0, 1, torch.device(config.device), config)
+        with _one_thread():
+            share(0, 1, torch.device(config.device), config)
         return
     if config.device not in ("cpu", "cuda"):
         raise ValueError(f"device={config.device} with processes={config.processes} must be cpu or cuda")
@@ -32,8 +37,19 @@ def run_shares(share: Share, config: DictConfig) -> None:
     fabric.launch(partial(_in_process, share=share, config=config, conf=conf))
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums of many threads end in other digits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _in_process(fabric: Fabric, share: Share, config: DictConfig, conf: str) -> None:
     schema.register()
-    with initialize_config_dir(conf, version_base="1.3"):
+    with _one_thread(), initialize_config_dir(conf, version_base="1.3"):
         share(fabric.global_rank, fabric.world_size, fabric.device, config)
     fabric.barrier()

@@ -1,4 +1,4 @@
-"""What is written of scored videos: results.json and a page."""
+"""What is written of scored videos: results.json, tables and a page."""
 
 import hashlib
 import json
@@ -15,13 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from aniportrait.cli.evaluation_log import log_scores
 from aniportrait.data.media import probe, read_video, write_video
 from aniportrait.data.whole_file import write_text
+from aniportrait.evaluation.markdown import write_tables
 from aniportrait.evaluation.report import write_report
 from aniportrait.evaluation.report_sections import Column, Part, Row, Section, Table, Video
 from aniportrait.evaluation.scores import Score
 from aniportrait.evaluation.video_files import PairFiles
 from aniportrait.evaluation.video_metric import VideoMetric
 from aniportrait.evaluation.video_scores import VideoScores
-from aniportrait.evaluation.video_systems import COPY, GENERATED, REAL
+from aniportrait.evaluation.video_systems import COPY, DRIVING, GENERATED, REAL
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ SHOWN = 3
 KINDS: dict[str, Literal["ours", "baseline", "control", "bound"]] = {
     GENERATED: "ours",
     REAL: "bound",
+    DRIVING: "bound",
     COPY: "baseline",
 }
 
@@ -42,7 +44,7 @@ def write_video_results(
     skipped: Mapping[str, str],
     scores: VideoScores,
 ) -> None:
-    """out/results.json, out/report.html and the clips that it shows, out/samples."""
+    """out/results.json, out/tables.md, out/report.html and the clips that it shows, out/samples."""
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     results = video_results(config, files, metrics, skipped, scores)
@@ -52,6 +54,7 @@ def write_video_results(
         *_explanations(metrics, skipped, scores),
     ]
     parts = [Part("Videos", sections), *_shown_clips(config, files, metrics, scores)]
+    write_tables(out / "tables.md", parts)
     summary = (
         f"{len(files)} videos of {config.videos.generated}"
         + (f" against {config.videos.real}" if config.videos.real else ", without real ones")
@@ -91,7 +94,7 @@ def video_results(
     sizes = sorted({f"{size or video.width} x {size or video.height}" for video in probed})
     return {
         "command": " ".join(("python evaluate.py", *HydraConfig.get().overrides.task)),
-        "videos": {name: config.videos[name] for name in ("generated", "real", "reference")},
+        "videos": {name: config.videos[name] for name in ("generated", "real", "reference", "driving")},
         "protocol": {
             "resolution": sizes,
             "fps": rates,
@@ -209,28 +212,29 @@ def _shown_clips(
     for kind, clips in (("worst", worst), ("best", best)):
         for number, clip in enumerate(clips, 1):
             path = Path(config.out) / "samples" / f"{kind}_{number}.mp4"
-            _write_beside_truth(by_key[clip], path)
+            _write_side_by_side(by_key[clip], path)
             videos.append(
                 Video(f"{kind} {number}: {clip}", path, f"{name} {figures[clip]:.{metrics[name].digits}f}")
             )
-    beside = "generated and real" if config.videos.real else "generated"
-    return [Part(f"Worst and best clips by {name}", videos, f"Each video: {beside}.")]
+    shown = " and ".join(what for what in ("generated", "real", "driving") if config.videos[what])
+    return [Part(f"Worst and best clips by {name}", videos, f"Each video: {shown}.")]
 
 
-def _write_beside_truth(pair: PairFiles, path: Path) -> None:
+def _write_side_by_side(pair: PairFiles, path: Path) -> None:
+    """The generated video, and beside it the real and the driving one."""
+    files = [file for file in (pair.generated, pair.real, pair.driving) if file is not None]
     rate = probe(pair.generated).fps
-    ours = read_video(pair.generated, rate)
+    frames = (_side_by_side(*row) for row in zip(*(read_video(file, rate) for file in files), strict=False))
+    sound = next((file for file in files if probe(file).has_audio), None)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if pair.real is None:
-        write_video(path, ours, rate, pair.generated if probe(pair.generated).has_audio else None)
-        return
-    frames = (_side_by_side(*both) for both in zip(ours, read_video(pair.real, rate), strict=False))
-    sound = next((file for file in (pair.generated, pair.real) if probe(file).has_audio), None)
     write_video(path, frames, rate, sound)
 
 
-def _side_by_side(ours: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Two frames, the real one in the generated one's height."""
-    rows = (np.arange(ours.shape[0]) * real.shape[0] / ours.shape[0]).astype(int)
-    columns = (np.arange(ours.shape[1]) * real.shape[1] / ours.shape[1]).astype(int)
-    return np.concatenate((ours, real[rows][:, columns]), axis=1)
+def _side_by_side(ours: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """Frames in a row, all in the size of the first."""
+    row = [ours]
+    for other in others:
+        rows = (np.arange(ours.shape[0]) * other.shape[0] / ours.shape[0]).astype(int)
+        columns = (np.arange(ours.shape[1]) * other.shape[1] / ours.shape[1]).astype(int)
+        row.append(other[rows][:, columns])
+    return np.concatenate(row, axis=1)

@@ -114,9 +114,14 @@ def _(section: Table, folder: Path) -> str:
     )
 
 
-def _column_head(column: Column) -> str:
+def column_words(column: Column) -> str:
+    """Its unit and which direction is better, "" where it has neither."""
     direction = {True: "↑ higher is better", False: "↓ lower is better", None: ""}[column.higher_is_better]
-    small = " · ".join(text for text in (column.unit, direction) if text)
+    return " · ".join(text for text in (column.unit, direction) if text)
+
+
+def _column_head(column: Column) -> str:
+    small = column_words(column)
     return escape(column.name) + (f"<small>{escape(small)}</small>" if small else "")
 
 
@@ -141,13 +146,20 @@ def _value(cell: Score | float | str | None) -> float | None:
 def _cell(cell: Score | float | str | None, column: Column, best: bool) -> str:
     if isinstance(cell, str):
         return f'<td class="words">{escape(cell)}</td>'
-    value = _value(cell)
-    shown = "–" if value is None else _number(value, column.digits)
     mark = ' class="best" title="best"' if best else ""
-    return f"<td{mark}><b>{shown}</b>{_evidence(cell, column.digits) if isinstance(cell, Score) else ''}</td>"
+    lines = evidence(cell, column.digits) if isinstance(cell, Score) else ()
+    small = "".join(f"<small>{line}</small>" for line in lines)
+    return f"<td{mark}><b>{figure(cell, column.digits)}</b>{small}</td>"
 
 
-def _evidence(score: Score, digits: int) -> str:
+def figure(cell: Score | float | None, digits: int) -> str:
+    """A cell's number as it is shown, a dash where there is none."""
+    value = _value(cell)
+    return "–" if value is None else _number(value, digits)
+
+
+def evidence(score: Score, digits: int) -> list[str]:
+    """What a score's number stands on: its interval, the clips, the spread over seeds."""
     lines = []
     if score.interval is not None:
         low, high = (_number(end, digits) for end in score.interval)
@@ -157,7 +169,7 @@ def _evidence(score: Score, digits: int) -> str:
         lines.append(f"n = {score.scored}{given}")
     if score.seed_spread is not None:
         lines.append(f"± {_number(score.seed_spread, digits)} over {len(score.per_seed)} sampling seeds")
-    return "".join(f"<small>{line}</small>" for line in lines)
+    return lines
 
 
 def _number(value: float, digits: int) -> str:

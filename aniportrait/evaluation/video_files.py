@@ -25,40 +25,48 @@ LENGTH_TOLERANCE = 0.1
 
 @dataclass(frozen=True)
 class PairFiles:
-    """The files of one clip; `real` and `reference` are None where there is none."""
+    """The files of one clip; `real`, `reference` and `driving` are None where there is none."""
 
     key: str
     generated: Path
     real: Path | None = None
     reference: Path | None = None
+    driving: Path | None = None
 
     @property
     def fingerprint(self) -> list[list[str | int]]:
         """Name, size and time of each file: changes with any of them."""
-        files = (file for file in (self.generated, self.real, self.reference) if file is not None)
-        return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+        files = (self.generated, self.real, self.reference, self.driving)
+        there = (file for file in files if file is not None)
+        return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in there]
 
 
 def pairs_of_folders(
-    generated: str | Path, real: str | Path | None = None, reference: str | Path | None = None
+    generated: str | Path,
+    real: str | Path | None = None,
+    reference: str | Path | None = None,
+    driving: str | Path | None = None,
 ) -> list[PairFiles]:
-    """The videos of a folder, each with the real video and the portrait of the same name, in order of their names.
+    """The videos of a folder, each with the files of the same name in the others, in order of their names.
 
     Raises:
-        ValueError: no video, two of one name, or a generated video without a real one or a portrait where folders
-            of these are given.
+        ValueError: no video, two of one name, or a generated video whose name has no file in a folder that is given.
     """
     ours = _by_name(generated, VIDEOS, "videos.generated")
-    true = _by_name(real, VIDEOS, "videos.real") if real else None
-    portraits = _by_name(reference, PICTURES, "videos.reference") if reference else None
-    for what, files in (("real", true), ("reference", portraits)):
-        if files is not None and (alone := sorted(set(ours) - set(files))):
+    folders = {"real": (real, VIDEOS), "reference": (reference, PICTURES), "driving": (driving, VIDEOS)}
+    beside = {
+        what: _by_name(folder, suffixes, f"videos.{what}")
+        for what, (folder, suffixes) in folders.items()
+        if folder
+    }
+    for what, files in beside.items():
+        if alone := sorted(set(ours) - set(files)):
             raise ValueError(
                 f"{len(alone)} of {len(ours)} generated videos have no file of the same name in videos.{what}: "
                 f"{', '.join(alone[:5])}{', ...' if len(alone) > 5 else ''}"
             )
     return [
-        PairFiles(key, ours[key], true[key] if true else None, portraits[key] if portraits else None)
+        PairFiles(key, ours[key], **{what: files[key] for what, files in beside.items()})
         for key in sorted(ours)
     ]
 
@@ -84,6 +92,7 @@ def read_pair(
             remark = f"{len(frames)} generated and {len(real)} real frames: the common ones are scored"
         count = min(len(real), len(frames))
         frames, real = frames[:count], real[:count]
+    driving = None if files.driving is None else _frames(files.driving, rate, (height, width))[: len(frames)]
     reference, face = None, None
     if files.reference is not None:
         with Image.open(files.reference) as opened:
@@ -97,6 +106,9 @@ def read_pair(
         None if real is None or files.real is None else _scored(files.real, real, landmarker, rate),
         None if reference is None else reference[0],
         face,
+        None
+        if driving is None or files.driving is None
+        else _scored(files.driving, driving, landmarker, rate),
     )
     return pair, remark
 

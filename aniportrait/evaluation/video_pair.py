@@ -42,6 +42,8 @@ class VideoPair:
         key: the clip's name.
         generated: the video to be judged.
         real: the true video: frame k belongs to frame k, of the same length, size and rate; None where there is none.
+        driving: a real video that moved the portrait or spoke, where it is not the truth: another person's. None where
+            there is none.
         reference: (3, h, w) uint8 RGB, the portrait that the video was made from; None where it is not known.
         reference_track: its face, a track of one frame; None where it was not looked for.
     """
@@ -51,6 +53,7 @@ class VideoPair:
     real: ScoredVideo | None = None
     reference: Tensor | None = None
     reference_track: FaceTrack | None = None
+    driving: ScoredVideo | None = None
 
     def __post_init__(self) -> None:
         if self.reference_track is not None and len(self.reference_track) != 1:

@@ -1,4 +1,4 @@
-"""The rows of a table of videos: the generated one, the real one, copying the portrait, distorted real ones."""
+"""The rows of a table of videos: the generated, the real or driving one, copying the portrait, distorted real ones."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,7 +18,7 @@ from aniportrait.evaluation.distortions import (
 from aniportrait.evaluation.video_pair import ScoredVideo, VideoPair
 from aniportrait.face.track import FaceTrack
 
-GENERATED, REAL, COPY = "generated", "real video", "copying the portrait"
+GENERATED, REAL, DRIVING, COPY = "generated", "real video", "driving video", "copying the portrait"
 
 ANOTHER = "another clip"
 DISTORTIONS: dict[str, Callable[[ScoredVideo, ScoredVideo, Detect], ScoredVideo]] = {
@@ -36,14 +36,20 @@ DISTORTIONS: dict[str, Callable[[ScoredVideo, ScoredVideo, Detect], ScoredVideo]
 def systems_of(pair: VideoPair, detect: Detect) -> dict[str, VideoPair]:
     """System -> what is scored of it.
 
-    The real video is held against nothing but the portrait. The copy shows the portrait, or where none is given the
-    real video's first frame, in every frame.
+    Real and driving videos are held against nothing but the portrait. The copy shows the portrait, or where none is
+    given the real video's first frame, in every frame.
     """
     systems = {GENERATED: pair}
     if pair.real is not None:
         systems[REAL] = replace(pair, generated=pair.real, real=None)
-        still = pair.real.frames[0] if pair.reference is None else pair.reference
-        systems[COPY] = replace(pair, generated=_standing(still, pair.real, detect))
+    if pair.driving is not None:
+        systems[DRIVING] = replace(pair, generated=pair.driving, real=None)
+    if pair.reference is not None:
+        systems[COPY] = replace(
+            pair, generated=_standing(pair.reference, pair.real or pair.generated, detect)
+        )
+    elif pair.real is not None:
+        systems[COPY] = replace(pair, generated=_standing(pair.real.frames[0], pair.real, detect))
     return systems
 
 
@@ -69,14 +75,14 @@ def distorted_systems(
         yield name, replace(pair, generated=distorted)
 
 
-def _standing(still: Tensor, real: ScoredVideo, detect: Detect) -> ScoredVideo:
-    """One picture for as long as the real video, with its sound."""
-    frames = still[None].expand(len(real), -1, -1, -1)
+def _standing(still: Tensor, moving: ScoredVideo, detect: Detect) -> ScoredVideo:
+    """One picture for as long as a video, with its sound."""
+    frames = still[None].expand(len(moving), -1, -1, -1)
     face = detect(still[None])
     track = FaceTrack(
         *(
-            np.repeat(values, len(real), axis=0)
+            np.repeat(values, len(moving), axis=0)
             for values in (face.landmarks, face.vertices, face.pose_matrix, face.blendshapes, face.valid)
         )
     )
-    return ScoredVideo(frames, track, real.audio, real.fps)
+    return ScoredVideo(frames, track, moving.audio, moving.fps)

@@ -63,6 +63,8 @@ def test_every_figure_says_what_it_is_of(scored, videos):
     page = (out / "report.html").read_text()
     assert "Worst and best clips" in page
     assert "video/mp4" in page
+    psnr = scores["generated"]["psnr"]["value"]
+    assert f"| generated | {psnr:.2f} (n = 3) |" in (out / "tables.md").read_text()
 
 
 def test_two_processes_and_one_give_the_same_figures(scored, videos, tmp_path):
@@ -115,12 +117,35 @@ def test_without_real_videos_what_needs_them_is_skipped(videos, tmp_path):
     assert results["skipped"]["psnr"] == "needs videos.real=DIR"
 
 
-def test_a_portrait_is_a_face_to_compare_with(videos, tmp_path):
-    """dlib's network is a package of its own: a stand-in metric reads what it would."""
-    portraits = tmp_path / "portraits"
-    portraits.mkdir()
+@pytest.fixture(scope="module")
+def portraits(videos, tmp_path_factory):
+    """The first frame of each real video."""
+    folder = tmp_path_factory.mktemp("portraits")
     for file in (videos / "real").iterdir():
-        Image.fromarray(next(iter(read_video(file)))).save(portraits / f"{file.stem}.png")
+        Image.fromarray(next(iter(read_video(file)))).save(folder / f"{file.stem}.png")
+    return folder
+
+
+def test_a_driving_video_is_no_truth_and_stands_in_the_table_with_the_portraits_copy(
+    scored, videos, portraits, tmp_path
+):
+    given = [f"videos.generated={videos / 'generated'}", f"videos.driving={videos / 'real'}", ONLY]
+    with composed(
+        "evaluate", *given, f"videos.reference={portraits}", f"out={tmp_path}", out=tmp_path
+    ) as config:
+        evaluate(config)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert list(results["scores"]) == ["generated", "driving video", "copying the portrait"]
+    assert results["scores"]["driving video"] == {
+        "landmark_jitter": scored[1]["scores"]["real video"]["landmark_jitter"]
+    }
+    assert results["scores"]["copying the portrait"]["landmark_jitter"]["value"] == 0
+    assert results["skipped"]["psnr"] == "needs videos.real=DIR"
+    assert "Each video: generated and driving." in (tmp_path / "report.html").read_text()
+
+
+def test_a_portrait_is_a_face_to_compare_with(videos, portraits, tmp_path):
+    """dlib's network is a package of its own: a stand-in metric reads what it would."""
     pair = pairs_of_folders(videos / "generated", videos / "real", portraits)[0]
     with FaceLandmarker(mode="image") as landmarker:
         read, _ = read_pair(pair, landmarker)

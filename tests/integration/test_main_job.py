@@ -9,6 +9,7 @@ import torch
 from entries import composed
 from main_job import EXPERIMENTS, run_training
 from scipy.io import wavfile
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from aniportrait.checkpoints.store import open_weights
 from aniportrait.cli.animate import animate
@@ -102,11 +103,16 @@ def test_training_clips_are_scored_in_what_was_left_out_by_the_networks_that_lea
     trained, shards, tmp_path, caplog
 ):
     settings = [f"weights={trained}/weights", f"data.folder={shards}", "split=train", "sampling_steps=1"]
-    seeds = ["sampling_seeds=2", f"out={tmp_path}"]
+    seeds = ["sampling_seeds=2", f"out={tmp_path}", "logger=tensorboard"]
     with composed("evaluate", *settings, *seeds, "only=[audio2mesh,denoising_unet]", out=tmp_path) as config:
         evaluate(config)
-    scores = json.loads((tmp_path / "results.json").read_text())["scores"]
+    results = json.loads((tmp_path / "results.json").read_text())
+    scores = results["scores"]
     assert set(scores) == {"stage 1"}
+    assert "2 sampling seed(s)" in results["notes"]["stage 1"]
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    logged = events.Scalars("eval/stage 1/stage 1/face L1")[0].value
+    assert logged == pytest.approx(scores["stage 1"]["stage 1"]["face L1"]["value"])
     assert len(scores["stage 1"]["stage 1"]["face L1"]["sampling seeds"]) == 2
     assert "sampling seeds" not in scores["stage 1"]["copying the reference"]["face L1"]
     assert scores["stage 1"]["truth"]["face L1"]["value"] == 0

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from aniportrait.evaluation.curves import read_curves, running_mean
+from aniportrait.evaluation.markdown import write_tables
 from aniportrait.evaluation.mesh_figures import draw_meshes, draw_mouth
 from aniportrait.evaluation.report import write_report
 from aniportrait.evaluation.report_sections import Column, Curves, Images, Part, Row, Table, Text, Video
@@ -96,6 +97,20 @@ def test_a_missing_figure_is_a_dash_and_never_the_best(page, tmp_path):
     text = page(table(*rows)).text
     assert "ours – n = 0 of 1" in text
     assert best_rows((tmp_path / "report.html").read_text(encoding="utf-8")) == []
+
+
+def test_tables_are_written_as_markdown_with_what_figures_stand_on(tmp_path):
+    rows = (Row("ours", [Score(1.234, 24, 25, (1.1, 1.4))]), Row("a|b", ["no\nface"]), Row("none", [None]))
+    parts = [Part("faces", [table(*rows), Text("words", "of no table")])]
+    assert write_tables(tmp_path / "tables.md", parts).read_text().splitlines() == [
+        "## scores",
+        "",
+        "|  | error: mm · ↓ lower is better |",
+        "| --- | --- |",
+        "| ours | 1.23 (95 % 1.10 to 1.40, n = 24 of 25) |",
+        "| a\\|b | no face |",
+        "| none | – |",
+    ]
 
 
 def test_a_row_must_fill_its_columns():
