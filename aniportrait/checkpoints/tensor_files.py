@@ -1,6 +1,7 @@
 """Tensors of one file: safetensors, or a pickle that holds tensors and nothing to execute."""
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,9 +47,10 @@ def read_pickle(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if isinstance(error, pickle.UnpicklingError) and "weights_only" in str(error).lower():
+        if isinstance(error, pickle.UnpicklingError) and (found := re.search(r"GLOBAL (\S+)", str(error))):
             raise WeightsError(
-                f"{file} cannot be loaded without unpickling arbitrary objects, which is refused: {reason}"
+                f"{file} cannot be loaded without unpickling arbitrary objects, which is refused: it holds {found[1]}"
             ) from error
-        raise WeightsError(f"{file} is damaged or incomplete: {reason}") from error
+        reason = "torch.save did not write it" if isinstance(error, pickle.UnpicklingError) else str(error)
+        first = reason.splitlines()[0] if reason else type(error).__name__
+        raise WeightsError(f"{file} is damaged or incomplete: {first}") from error

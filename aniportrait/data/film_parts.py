@@ -100,6 +100,8 @@ class FilmParts:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if not self._parts and self._lock.is_locked:  # nothing to go on from
+            shutil.rmtree(self._folder, ignore_errors=True)
         self._lock.release()
 
     def _go_on(self) -> None:

@@ -10,9 +10,14 @@ SOLVERS = ("ddim", "dpm", "unipc")
 
 def solver_of(name: str, schedule: DDIMScheduler) -> Any:
     """The named solver of a noise schedule, with its betas, timesteps and kind of prediction."""
-    if name not in SOLVERS:
-        raise ValueError(f"solver={name} must be one of {', '.join(SOLVERS)}")
+    check_solver(name)
     if name == "ddim":
         return schedule
     kind = DPMSolverMultistepScheduler if name == "dpm" else UniPCMultistepScheduler
     return kind.from_config(schedule.config, solver_order=2)
+
+
+def check_solver(name: str) -> None:
+    """Raise ValueError where there is no solver of that name."""
+    if name not in SOLVERS:
+        raise ValueError(f"solver={name} must be one of {', '.join(SOLVERS)}")

@@ -14,7 +14,7 @@ from aniportrait.diffusion.frame_noise import FrameNoise
 from aniportrait.diffusion.guidance import GuidedDenoiser
 from aniportrait.diffusion.pose_track import PoseTrack
 from aniportrait.diffusion.sampler import sample, timed
-from aniportrait.diffusion.solvers import solver_of
+from aniportrait.diffusion.solvers import check_solver, solver_of
 from aniportrait.diffusion.wavefront import Wavefront
 from aniportrait.face.draw import draw_pose_images
 from aniportrait.models.portrait_networks import Portrait, PortraitNetworks
@@ -47,6 +47,7 @@ class SamplingSettings:
             raise ValueError(f"steps ({self.steps}) must be at least 1")
         if not 0 <= self.guidance_rescale <= 1:
             raise ValueError(f"guidance_rescale ({self.guidance_rescale}) must be from 0 to 1")
+        check_solver(self.solver)
 
     @property
     def guidance_words(self) -> str:

@@ -58,6 +58,8 @@ class Request:
     guidance_interval: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        if self.portrait is None:
+            raise ValueError("there is no portrait: give portrait=PICTURE")
         if self.driving is not None and self.track is not None:
             raise ValueError(
                 f"driving={self.driving} and track={self.track} both say what to follow: give one of them"

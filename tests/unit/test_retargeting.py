@@ -202,7 +202,9 @@ def test_steadied_meshes_tremble_half_as_much_and_are_the_same_in_portions(rig):
     track.vertices[:] += noise
     driving = LandmarkTrack(track, 25.0)
     whole = steadied(driving, 0, FRAMES)
-    portions = np.concatenate([steadied(driving, begin, min(begin + 7, FRAMES)) for begin in range(0, FRAMES, 7)])
+    portions = np.concatenate(
+        [steadied(driving, begin, min(begin + 7, FRAMES)) for begin in range(0, FRAMES, 7)]
+    )
     assert np.array_equal(whole, portions)
     assert np.std(np.diff(whole - calm, 2, axis=0)) < 0.55 * np.std(np.diff(noise, 2, axis=0))
     assert np.array_equal(steadied(LandmarkTrack(track, 12.0), 3, 9), track.vertices[3:9])
