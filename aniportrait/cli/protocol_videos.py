@@ -29,9 +29,10 @@ from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.crop import SquareCrop
 from aniportrait.face.task_file import find_task_file
 from aniportrait.pipelines.audio_driven import AudioDriven
+from aniportrait.pipelines.landmark_track import LandmarkTrack
 from aniportrait.pipelines.picture import Picture
 from aniportrait.pipelines.portrait import SamplingSettings
-from aniportrait.pipelines.reenact import Reenact
+from aniportrait.pipelines.reenact import driven_landmarks
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +143,15 @@ def _self_reenactment(weights: Weights, config: DictConfig) -> Animate:
 
 
 def _cross_identity(weights: Weights, config: DictConfig) -> Animate:
-    pipeline = Reenact(portrait_pipeline(weights, config))
-    return lambda shown, settings: pipeline(shown.picture, shown.sample.track[: shown.frames], settings)
+    pipeline = portrait_pipeline(weights, config)
+    face = load_canonical_face(find_task_file(config.paths.face_landmarker))
+
+    def animate(shown: Shown, settings: SamplingSettings) -> np.ndarray:
+        driving = LandmarkTrack(shown.sample.track[: shown.frames], shown.sample.meta.fps)
+        points = driven_landmarks(shown.picture, driving, face)
+        return pipeline(shown.picture.image, shown.picture.track.landmarks[0], points, settings)
+
+    return animate
 
 
 def _audio_driven(weights: Weights, config: DictConfig) -> Animate:

@@ -7,7 +7,7 @@ from scipy.signal import savgol_filter
 
 from aniportrait.face.canonical import CanonicalFace
 from aniportrait.face.head_pose import pose_matrices, project
-from aniportrait.pipelines.expression import ExpressionStrength, speaking_offsets
+from aniportrait.pipelines.expression import AS_THEY_ARE, ExpressionStrength, speaking_offsets
 from aniportrait.pipelines.head_motion import PoseTemplate
 from aniportrait.pipelines.landmark_track import LandmarkTrack
 from aniportrait.pipelines.picture import Picture
@@ -22,7 +22,7 @@ def driven_landmarks(
     picture: Picture,
     driving: LandmarkTrack,
     face: CanonicalFace,
-    strength: ExpressionStrength = ExpressionStrength(),
+    strength: ExpressionStrength = AS_THEY_ARE,
     head_pose: np.ndarray | None = None,
     speech: Callable[[int, int], np.ndarray] | None = None,
 ) -> np.ndarray:
@@ -65,7 +65,7 @@ def steadied(driving: LandmarkTrack, begin: int, end: int) -> np.ndarray:
     first, last = max(0, begin - half), min(len(driving.face), end + half)
     vertices = driving.face.vertices[first:last]
     if half > 1:
-        vertices = savgol_filter(vertices, 2 * half + 1, 2, axis=0, mode="nearest")
+        vertices = np.asarray(savgol_filter(vertices, 2 * half + 1, 2, axis=0, mode="nearest"))
     return vertices[begin - first : end - first]
 
 

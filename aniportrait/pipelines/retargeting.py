@@ -50,7 +50,9 @@ class Retargeting:
         valid = np.flatnonzero(driving.valid)
         activity = driving.blendshapes[valid, 1:].sum(axis=1)
         calm = valid[np.argsort(activity, kind="stable")[: max(1, round(CALMEST * len(valid)))]]
-        driver = resting_mesh(driving.vertices[calm].mean(axis=0), driving.blendshapes[calm].mean(axis=0), face)
+        driver = resting_mesh(
+            driving.vertices[calm].mean(axis=0), driving.blendshapes[calm].mean(axis=0), face
+        )
         return Retargeting(rest, driver, face)
 
     def __call__(self, vertices: np.ndarray, steady: np.ndarray | None = None) -> np.ndarray:

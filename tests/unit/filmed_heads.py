@@ -50,7 +50,9 @@ def filmed_head(
     pose_matrix[:, :2, 3] += size * motion[:, 3:5]
     pose_matrix[:, 2, 3] *= 1.0 - motion[:, 5]
     meshes = size * rig.moved(rig.neutral(traits or {}), amounts)
-    landmarks, vertices, pose_matrix = track_geometry(meshes, np.zeros((frames, 10, 3)), pose_matrix, rig.face)
+    landmarks, vertices, pose_matrix = track_geometry(
+        meshes, np.zeros((frames, 10, 3)), pose_matrix, rig.face
+    )
     return FaceTrack(landmarks, vertices, pose_matrix.astype(np.float32), blendshapes, np.ones(frames, bool))
 
 
