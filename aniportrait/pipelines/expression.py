@@ -34,11 +34,11 @@ def expression_regions(face: CanonicalFace) -> ExpressionRegions:
     """Regions that pass into each other without a crease; where they are used they make 1 with what is left."""
     vertices = face.vertices.astype(np.float64)
     mouth = _fading(vertices[:, 1], *MOUTH_HEIGHT)
-    eyes = (
+    right, left = (
         _fading(np.linalg.norm(vertices[:, None] - vertices[lids], axis=-1).min(axis=1), *EYE_REACH)
         for lids in (RIGHT_EYE, LEFT_EYE)
     )
-    return ExpressionRegions(*(eye * (1.0 - mouth) for eye in eyes), mouth)
+    return ExpressionRegions(right * (1.0 - mouth), left * (1.0 - mouth), mouth)
 
 
 def _fading(values: np.ndarray, first: float, last: float) -> np.ndarray:

@@ -18,7 +18,7 @@ from aniportrait.face.head_pose import (
     smooth_head_pose,
 )
 from aniportrait.models.pose_decoder import check_style
-from aniportrait.pipelines.landmark_track import UNREADABLE, LandmarkTrack, there_and_back
+from aniportrait.pipelines.landmark_track import LandmarkTrack, stored_arrays, there_and_back
 
 PUBLISHED_TEMPLATE_FPS = 30.0
 """Of the original's pose_temp.npy, which does not say."""
@@ -121,10 +121,11 @@ class PoseTemplate:
         if turn not in ("relative", "absolute"):
             raise ValueError(f"turn ({turn}) of a head must be relative or absolute")
         filmed = rigid_matrix(smooth_head_pose(euler_and_translation(film.face.pose_matrix), smoothing))
-        onto, reference = filmed[0] if onto is None else onto, filmed[0].copy()
+        reference = filmed[0].copy()
+        portrait = reference.copy() if onto is None else onto
         if turn == "absolute":
-            reference[:3, :3] = rigid_matrix(euler_and_translation(onto[None]))[0, :3, :3]
-        return PoseTemplate(retargeted_head_pose(filmed, reference, onto), film.fps)
+            reference[:3, :3] = rigid_matrix(euler_and_translation(portrait[None]))[0, :3, :3]
+        return PoseTemplate(retargeted_head_pose(filmed, reference, portrait), film.fps)
 
     @staticmethod
     def load(path: str | Path, onto: np.ndarray | None = None) -> "PoseTemplate":
@@ -132,11 +133,8 @@ class PoseTemplate:
 
         Ready ones are the original's .npy at 30 fps, and .npz of head_pose and fps; nothing in any is unpickled.
         """
-        try:
-            stored = np.load(path, allow_pickle=False)
+        with stored_arrays(path, "head pose template") as stored:
             motion = _ready_motion(stored)
-        except UNREADABLE as error:
-            raise ValueError(f"head pose template {path} cannot be read ({error})") from error
         if motion is None:
             return PoseTemplate.of_film(LandmarkTrack.load(path), onto)
         head_pose, fps = motion

@@ -1,11 +1,17 @@
 """The face of a film, kept in a file: what animate.py follows without looking at the film again."""
 
+import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from aniportrait.data.whole_file import whole_file
 from aniportrait.face.head_pose import resampled_pose_matrix
@@ -21,8 +27,21 @@ SHAPES = {
 }
 GRIDS = {"landmarks": 2.0**-12, "vertices": 2.0**-8, "blendshapes": 2.0**-10}
 """What stored numbers are multiples of: 1/8 pixel of 512, 0.04 mm, a thousandth. A minute of 25 fps takes 8 MB."""
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, BadZipFile, zlib.error)
-"""What numpy raises at files that are no .npz, or half of one."""
+UNREADABLE = (
+    *(
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        EOFError,
+        MemoryError,
+        OverflowError,
+        RuntimeError,
+        SyntaxError,
+    ),
+    *(BadZipFile, TokenError, struct.error, zlib.error),
+)
+"""What numpy raises at files that are no .npz, half of one, or damaged in a header."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +79,32 @@ class LandmarkTrack:
     @staticmethod
     def load(path: str | Path) -> "LandmarkTrack":
         """A track from `save`, or one with the same arrays as numbers of any kind; nothing in it is unpickled."""
-        try:
-            stored = np.load(path, allow_pickle=False)
+        with stored_arrays(path, "landmark track") as stored:
             missing = [name for name in (*SHAPES, "fps") if name not in getattr(stored, "files", ())]
             if missing:
                 raise ValueError(f"it holds no {', '.join(missing)}: pose_template.py writes such files")
             arrays, fps = {name: stored[name] for name in SHAPES}, float(stored["fps"])
-        except UNREADABLE as error:
-            raise ValueError(f"landmark track {path} cannot be read ({error})") from error
         _check(path, arrays, fps)
         track = FaceTrack(**{name: _plain(name, array) for name, array in arrays.items()})
         return LandmarkTrack(fill_gaps(track), fps)
+
+
+@contextmanager
+def stored_arrays(path: str | Path, what: str) -> Iterator[Any]:
+    """The array of an .npy or the archive of an .npz, which are read within the block; nothing is unpickled.
+
+    Whatever goes wrong there ends as a ValueError that names `what` it was to be.
+    """
+    try:
+        stored = np.load(path, allow_pickle=False)
+        try:
+            yield stored
+        finally:
+            if isinstance(stored, NpzFile):
+                stored.close()
+    except UNREADABLE as error:
+        reason = "it holds no plain arrays" if "pickle" in str(error) else error
+        raise ValueError(f"{what} {path} cannot be read ({reason})") from error
 
 
 def resampled_track(track: FaceTrack, places: np.ndarray) -> FaceTrack:

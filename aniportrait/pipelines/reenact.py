@@ -64,5 +64,5 @@ def steadied(driving: LandmarkTrack, begin: int, end: int) -> np.ndarray:
     first, last = max(0, begin - half), min(len(driving.face), end + half)
     vertices = driving.face.vertices[first:last]
     if half > 1:
-        vertices = savgol_filter(vertices, 2 * half + 1, 2, axis=0, mode="nearest")
+        vertices = np.asarray(savgol_filter(vertices, 2 * half + 1, 2, axis=0, mode="nearest"))
     return vertices[begin - first : end - first]

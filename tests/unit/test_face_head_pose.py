@@ -33,6 +33,22 @@ def test_motion_relative_to_a_reference_is_undone_by_placing_it_there():
     np.testing.assert_allclose(head_pose.relative_head_pose(reference[None], reference), 0, atol=1e-9)
 
 
+def test_a_head_held_and_placed_as_the_filmed_one_moves_exactly_as_it_does():
+    reference = head_pose.rigid_matrix(np.array([[4, -6, 2, 0.7, 1.2, -45]]))[0]
+    placed = head_pose.pose_matrices(poses(9), reference)
+    known = head_pose.relative_head_pose(placed, reference)
+    np.testing.assert_allclose(head_pose.retargeted_head_pose(placed, reference, reference), known, atol=1e-9)
+
+
+def test_a_filmed_head_moves_another_by_as_many_of_its_sizes_and_by_the_same_factor():
+    reference, onto = head_pose.rigid_matrix(np.array([[0, 0, 0, 3, 0, -30], [0, 50, 0, -1, 2, -60.0]]))
+    moved = head_pose.rigid_matrix(np.array([[0, 0, 0, 6, 0, -15.0]]))
+    motion = head_pose.retargeted_head_pose(moved, reference, onto)
+    placed = head_pose.pose_matrices(motion, onto)[0]
+    np.testing.assert_allclose(placed[:3, 3], (-0.5 + 4.5, 1, -30), atol=1e-9)
+    np.testing.assert_allclose(placed[:3, :3], onto[:3, :3], atol=1e-9)
+
+
 def test_smoothing_on_rotations_crosses_180_degrees_where_the_published_average_does_not():
     turning = np.zeros((2, 6))
     turning[:, 2] = (179, -179)

@@ -1,15 +1,20 @@
 """One performance on another's face: whoever gave it, and from wherever it was filmed."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 from filmed_heads import filmed_head, still_portrait
 
+from aniportrait.data.media import read_video
 from aniportrait.data.synthetic_face import FaceRig
 from aniportrait.face.head_pose import matrix_from_euler, pose_matrices
+from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.face.topology import BLENDSHAPES, INNER_LIP_PAIRS, LEFT_LID_PAIRS, RIGHT_LID_PAIRS
 from aniportrait.pipelines.expression import ExpressionStrength
 from aniportrait.pipelines.head_motion import PoseTemplate
 from aniportrait.pipelines.landmark_track import LandmarkTrack
+from aniportrait.pipelines.picture import prepare_picture, read_image
 from aniportrait.pipelines.reenact import driven_landmarks, steadied
 from aniportrait.pipelines.retargeting import Retargeting
 
@@ -217,3 +222,17 @@ def test_a_blink_of_one_frame_is_not_smoothed_away(rig, canonical):
     opening = gaps(driven_landmarks(still_portrait(rig), driving, canonical), RIGHT_LID_PAIRS)
     assert opening[20] < 0.15 * opening[0]
     assert opening[19] > 0.9 * opening[0]
+
+
+@pytest.mark.shared
+def test_filmed_mouths_and_eyes_open_on_the_portrait_when_their_owners_do(canonical, shared):
+    with FaceLandmarker(None, "image") as landmarker:
+        clip = islice(read_video(shared / "data" / "clips" / "liveportrait_d6.mp4", 25.0), 60)
+        driving = LandmarkTrack(landmarker.track(clip, 25.0), 25.0)
+        portrait = prepare_picture(
+            read_image(shared / "data" / "portraits" / "moore_2.png"), landmarker, "portrait"
+        )
+    points = driven_landmarks(portrait, driving, canonical)
+    filmed = driving.face.landmarks[..., :2]
+    for pairs in (INNER_LIP_PAIRS, RIGHT_LID_PAIRS, LEFT_LID_PAIRS):
+        assert np.corrcoef(gaps(points, pairs), gaps(filmed, pairs))[0, 1] > 0.95
