@@ -106,7 +106,7 @@ class _Recording:
             begin, end = (round(_seconds(packet, ticks) * rate) for ticks in (0, packet.duration or 0))
             shift, packet.time_base = round(self.begin * rate), Fraction(1, rate)
             packet.pts = packet.dts = begin - shift
-            packet.duration = min(end - shift, round(seconds * rate)) - packet.pts
+            packet.duration = max(1, min(end - shift, round(seconds * rate)) - packet.pts)
             packet.stream = stream
             yield packet
 
