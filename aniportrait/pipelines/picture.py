@@ -15,11 +15,11 @@ MEASURE_SIZE = 512
 SMALLEST_FACE = 32
 """Longer side of the landmarks' box, pixels. On 19 portraits shrunk to it and saved as JPEG of quality 50, one in ten
 has landmarks that are off by 3 % of the face on average; at 24 pixels it is 8 %, and some are not found."""
-FURTHEST_TURN = 50.0
+FURTHEST_TURN = 50
 """Degrees between the face's direction and the camera, as measured. The mesh of filmed faces changes by 3 % of the face
 from frontal to there, 4 % at 60. 17 portraits on their meshes, turned by 60 degrees, measure 51 and 3.6 % off."""
-FURTHEST_ROLL = 60.0
-"""Degrees. A face on its side is measured well, but more rotated ones are often taken for upright."""
+FURTHEST_ROLL = 60
+"""Degrees. A face on its side is measured well, but one in three of those at 120 to 150 is taken for upright."""
 SAME_ROLL = 30.0
 """Degrees by which two measurements of one face's roll differ at most."""
 
@@ -55,10 +55,10 @@ def prepare_picture(
     """
     height, width = image.shape[:2]
     landmarks = _found(image, landmarker, what, 1 if face is None else face).landmarks
-    pixels = float(np.ptp(landmarks[:, :2] * (width, height), axis=0).max())
+    pixels = round(float(np.ptp(landmarks[:, :2] * (width, height), axis=0).max()))
     if pixels < SMALLEST_FACE:
         raise NoFaceError(
-            f"{what}: the face is {pixels:.0f} pixels large, at least {SMALLEST_FACE} are needed: "
+            f"{what}: the face is {pixels} pixels large, at least {SMALLEST_FACE} are needed: "
             "give a picture with more pixels or from nearer"
         )
     crop = face_crop(landmarks, width, height)
@@ -123,9 +123,10 @@ def _roll(pose_matrix: np.ndarray) -> float:
 
 
 def _check_roll(roll: float, what: str) -> None:
-    if abs(roll) > FURTHEST_ROLL:
+    degrees = round(abs(roll))
+    if degrees > FURTHEST_ROLL:
         raise NoFaceError(
-            f"{what}: the face is rotated by {abs(roll):.0f} degrees in the picture, at most {FURTHEST_ROLL:.0f} are "
+            f"{what}: the face is rotated by {degrees} degrees in the picture, at most {FURTHEST_ROLL} are "
             "possible: turn the picture upright"
         )
 
@@ -133,9 +134,9 @@ def _check_roll(roll: float, what: str) -> None:
 def _check_pose(pose_matrix: np.ndarray, what: str) -> None:
     _check_roll(_roll(pose_matrix), what)
     forward = pose_matrix[:3, 2] / np.linalg.norm(pose_matrix[:3, 2])
-    turn = float(np.degrees(np.arccos(np.clip(forward[2], -1, 1))))
-    if turn > FURTHEST_TURN:
+    degrees = round(float(np.degrees(np.arccos(np.clip(forward[2], -1, 1)))))
+    if degrees > FURTHEST_TURN:
         raise NoFaceError(
-            f"{what}: the face is turned away by {turn:.0f} degrees, at most {FURTHEST_TURN:.0f} are possible: "
+            f"{what}: the face is turned away by {degrees} degrees, at most {FURTHEST_TURN} are possible: "
             "give a picture that shows both sides of it"
         )
