@@ -23,11 +23,11 @@ SIZES = {
     "attention_head_dim": 2,
     "norm_num_groups": 8,
 }
-SIDE = 32
+SIDE = 48
 
 
 def small_pipeline(windows: OpenWindows | ClosedLoopWindows) -> PortraitPipeline:
-    """Frames of 32 pixels; what is around a frame in its window changes it, for its motion modules speak up."""
+    """Frames of 48 pixels; what is around a frame in its window changes it, for its motion modules speak up."""
     torch.manual_seed(0)
     denoiser = DenoisingUNet(**SIZES).with_motion(16, 2, 8)
     for module in denoiser.modules():

@@ -1,10 +1,11 @@
 """An animation is the same frames however it is taken: one by one, as a file, or as a file that was stopped on the way."""
 
+import av
 import numpy as np
 import pytest
 from small_portraits import SIDE, small_pipeline
 
-from aniportrait.data.media import read_video, tags
+from aniportrait.data.media import read_video
 from aniportrait.diffusion.context import ClosedLoopWindows, OpenWindows
 from aniportrait.face.crop import SquareCrop
 from aniportrait.face.track import FaceTrack
@@ -20,7 +21,9 @@ class StoppedError(Exception):
     """What a kill looks like from inside."""
 
 
-def animation(windows=OpenWindows(8, 2), stride=1, solver="ddim", seed=0, finish=iter, frames=FRAMES) -> Animation:
+def animation(
+    windows=OpenWindows(8, 2), stride=1, solver="ddim", seed=0, finish=iter, frames=FRAMES
+) -> Animation:
     draw = np.random.default_rng(0)
     face = draw.random((1, 478, 3)).astype(np.float32)
     track = FaceTrack(face, np.zeros((1, 468, 3)), np.eye(4)[None], np.zeros((1, 52)), np.ones(1, bool))
@@ -28,7 +31,9 @@ def animation(windows=OpenWindows(8, 2), stride=1, solver="ddim", seed=0, finish
     sway = 0.02 * np.sin(np.arange(frames) / 3)[:, None, None]
     points = (face[:, :468, :2] + sway).astype(np.float32)
     settings = SamplingSettings(steps=3, seed=seed, solver=solver, shared_noise=0.5)
-    return Animation(small_pipeline(windows), picture, Performance(points, 25.0, None), settings, stride, finish)
+    return Animation(
+        small_pipeline(windows), picture, Performance(points, 25.0, None), settings, stride, finish
+    )
 
 
 def stopping(after: int):
@@ -54,18 +59,14 @@ def test_every_frame_comes_once_in_order_and_memory_holds_few(windows, stride):
 @pytest.mark.parametrize(("stride", "solver"), [(1, "ddim"), (2, "unipc"), (3, "dpm")])
 def test_a_file_that_was_stopped_on_the_way_is_byte_for_byte_that_of_one_go(stride, solver, tmp_path):
     whole = animation(stride=stride, solver=solver).save(tmp_path / "whole.mp4").read_bytes()
-    for after in (2, 7, 11):
+    for after in (2, 5, 7):
         out = tmp_path / f"stopped_{after}.mp4"
         with pytest.raises(StoppedError):
             animation(stride=stride, solver=solver).save(out, stopping(after))
         assert not out.exists()
         assert animation(stride=stride, solver=solver).save(out).read_bytes() == whole
-    assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "stopped_11.mp4",
-        "stopped_2.mp4",
-        "stopped_7.mp4",
-        "whole.mp4",
-    ]
+    names = ["stopped_2.mp4", "stopped_5.mp4", "stopped_7.mp4", "whole.mp4"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
 
 
 def test_what_is_finished_is_not_made_again(tmp_path):
@@ -93,5 +94,6 @@ def test_frames_are_finished_and_the_file_says_that_it_is_synthetic(tmp_path):
     assert all(np.array_equal(a, labelled(b)) for a, b in zip(made, plain, strict=True))
     out = animation(frames=5).save(tmp_path / "out.mp4", metadata={"title": "A test"})
     assert len(list(read_video(out, None))) == 5
-    assert "Synthetic" in tags(out)["comment"]
-    assert tags(out)["title"] == "A test"
+    with av.open(str(out)) as container:
+        assert "Synthetic" in container.metadata["comment"]
+        assert container.metadata["title"] == "A test"
