@@ -59,13 +59,13 @@ def test_every_frame_comes_once_in_order_and_memory_holds_few(windows, stride):
 @pytest.mark.parametrize(("stride", "solver"), [(1, "ddim"), (2, "unipc"), (3, "dpm")])
 def test_a_file_that_was_stopped_on_the_way_is_byte_for_byte_that_of_one_go(stride, solver, tmp_path):
     whole = animation(stride=stride, solver=solver).save(tmp_path / "whole.mp4").read_bytes()
-    for after in (2, 5, 7):
+    for after in (1, 3, 5):
         out = tmp_path / f"stopped_{after}.mp4"
         with pytest.raises(StoppedError):
             animation(stride=stride, solver=solver).save(out, stopping(after))
         assert not out.exists()
         assert animation(stride=stride, solver=solver).save(out).read_bytes() == whole
-    names = ["stopped_2.mp4", "stopped_5.mp4", "stopped_7.mp4", "whole.mp4"]
+    names = ["stopped_1.mp4", "stopped_3.mp4", "stopped_5.mp4", "whole.mp4"]
     assert sorted(file.name for file in tmp_path.iterdir()) == names
 
 
