@@ -10,7 +10,7 @@ from aniportrait.pipelines.request import Request
 
 FILES = ("portrait", "audio", "driving", "track", "head_pose")
 """Columns whose values may be files: relative ones are looked for beside the list."""
-WORDS = ("predicted", "still", "driving")
+WORDS = ("predicted", "still", "driving", "absolute")
 """Of head_pose, which are no files."""
 
 

@@ -28,19 +28,9 @@ SHAPES = {
 GRIDS = {"landmarks": 2.0**-12, "vertices": 2.0**-8, "blendshapes": 2.0**-10}
 """What stored numbers are multiples of: 1/8 pixel of 512, 0.04 mm, a thousandth. A minute of 25 fps takes 8 MB."""
 UNREADABLE = (
-    *(
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        EOFError,
-        MemoryError,
-        OverflowError,
-        RuntimeError,
-        SyntaxError,
-    ),
-    *(BadZipFile, TokenError, struct.error, zlib.error),
-)
+    OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, OverflowError, RuntimeError, SyntaxError,
+    BadZipFile, TokenError, struct.error, zlib.error,
+)  # fmt: skip
 """What numpy raises at files that are no .npz, half of one, or damaged in a header."""
 
 

@@ -23,7 +23,7 @@ from aniportrait.pipelines.face_track import read_track
 from aniportrait.pipelines.head_motion import HeadMotion, PoseTemplate, StillHead, frame_count
 from aniportrait.pipelines.landmark_track import LandmarkTrack
 from aniportrait.pipelines.picture import Picture
-from aniportrait.pipelines.reenact import driven_landmarks
+from aniportrait.pipelines.reenact import FILM_SMOOTHING, driven_landmarks
 from aniportrait.pipelines.request import Request
 from aniportrait.pipelines.saved_networks import load_network, own_fps, predicted_motion
 from aniportrait.pipelines.speech_offsets import SpeechOffsets
@@ -81,7 +81,10 @@ class Performer:
             heard = _voice(request).to(self._device)
             film, speech = film.played(frame_count(heard.shape[-1], fps), fps), self._speech(heard, fps)
         frames, head_pose = len(film.face), None
-        if request.head_pose not in (None, "driving"):
+        if request.head_pose == "absolute":
+            pose = picture.track.pose_matrix[0]
+            head_pose = PoseTemplate.of_film(film, pose, "absolute", FILM_SMOOTHING).head_pose
+        elif request.head_pose not in (None, "driving"):
             if request.head_pose == "predicted" and not speaks:
                 heard = _heard(request, sound, frames / fps).to(self._device)
             motion = self._head_motion(request, picture, fps, frames / fps, landmarker, "still")
@@ -117,7 +120,7 @@ class Performer:
         path, pose = Path(wanted), picture.track.pose_matrix[0]
         if not path.is_file():
             raise ValueError(
-                f"head_pose={wanted} must be predicted, still, driving, or a file: a template (.npz, .npy) or a video"
+                f"head_pose={wanted} must be predicted, still, driving, absolute, or a file: a template (.npz, .npy) or a video"
             )
         if path.suffix.lower() in (".npz", ".npy"):
             return PoseTemplate.load(path, pose)

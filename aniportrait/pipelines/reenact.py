@@ -13,6 +13,8 @@ from aniportrait.pipelines.landmark_track import LandmarkTrack
 from aniportrait.pipelines.picture import Picture
 from aniportrait.pipelines.retargeting import Retargeting
 
+FILM_SMOOTHING = 3
+"""Frames over which a driving head's motion is averaged."""
 PORTION = 1024
 """Frames whose meshes are in memory at a time."""
 
@@ -40,7 +42,7 @@ def driven_landmarks(
     """
     pose = picture.track.pose_matrix[0]
     if head_pose is None:
-        head_pose = PoseTemplate.of_film(driving, pose, smoothing=3).head_pose
+        head_pose = PoseTemplate.of_film(driving, pose, smoothing=FILM_SMOOTHING).head_pose
     retargeting = Retargeting.between(picture.track, driving.face, face)
     matrices = pose_matrices(head_pose, pose)
     points = np.empty((len(driving.face), len(retargeting.portrait), 2), np.float32)
