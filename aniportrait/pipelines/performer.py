@@ -120,7 +120,8 @@ class Performer:
         path, pose = Path(wanted), picture.track.pose_matrix[0]
         if not path.is_file():
             raise ValueError(
-                f"head_pose={wanted} must be predicted, still, driving, absolute, or a file: a template (.npz, .npy) or a video"
+                f"head_pose={wanted} must be predicted, still, driving, absolute, or a file: "
+                "a template (.npz, .npy) or a video"
             )
         if path.suffix.lower() in (".npz", ".npy"):
             return PoseTemplate.load(path, pose)

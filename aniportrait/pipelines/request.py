@@ -20,8 +20,8 @@ class Request:
         audio: a voice: a sound file, or a video's sound.
         driving: a video of the face to follow.
         track: the same as measured before, an .npz of pose_template.py.
-        head_pose: "predicted" from the voice, "still", "driving" (moves as the driving head does, from where the portrait
-            is), "absolute" (is turned as the driving head is), or a file: a template, a track, a video. None: as the
+        head_pose: "predicted" from the voice, "still", "driving" (as the driving head moves, from where the portrait
+            is), "absolute" (turned as the driving head is), or a file: a template, a track, a video. None: as the
             driving head if there is one, else as predicted.
         style: which training identity's predicted head motion; None: their mean, of published weights the seed's.
         expression, eyes, mouth: how strong the expression is, in whole and there; 0 is none, 1 as it is, at most 3.

@@ -1,4 +1,4 @@
-"""An animation is the same frames however it is taken: one by one, as a file, or as a file that was stopped on the way."""
+"""An animation is the same frames however it is taken: one by one, as a file, or as a file that was stopped."""
 
 import av
 import numpy as np
@@ -15,15 +15,14 @@ from aniportrait.pipelines.picture import Picture
 from aniportrait.pipelines.portrait import SamplingSettings
 
 FRAMES = 40
+WINDOWS = OpenWindows(8, 2)
 
 
 class StoppedError(Exception):
     """What a kill looks like from inside."""
 
 
-def animation(
-    windows=OpenWindows(8, 2), stride=1, solver="ddim", seed=0, finish=iter, frames=FRAMES
-) -> Animation:
+def animation(windows=WINDOWS, stride=1, solver="ddim", seed=0, finish=iter, frames=FRAMES) -> Animation:
     draw = np.random.default_rng(0)
     face = draw.random((1, 478, 3)).astype(np.float32)
     track = FaceTrack(face, np.zeros((1, 468, 3)), np.eye(4)[None], np.zeros((1, 52)), np.ones(1, bool))
