@@ -14,7 +14,8 @@ from aniportrait.face.topology import BLENDSHAPES, INNER_LIP_PAIRS, LEFT_LID_PAI
 from aniportrait.pipelines.expression import ExpressionStrength
 from aniportrait.pipelines.head_motion import PoseTemplate
 from aniportrait.pipelines.landmark_track import LandmarkTrack
-from aniportrait.pipelines.picture import prepare_picture, read_image
+from aniportrait.pipelines.picture import prepare_picture
+from aniportrait.pipelines.picture_file import read_image
 from aniportrait.pipelines.reenact import driven_landmarks, steadied
 from aniportrait.pipelines.retargeting import Retargeting
 
