@@ -166,4 +166,6 @@ def _networks_of(text: str, source: Path) -> Mapping[str, Mapping[str, Any]]:
         raise WeightsError(f"{source} is no model card: {error}") from error
     if version != FORMAT:
         raise WeightsError(f"{source} has format {version}, this version reads {FORMAT}")
+    if not isinstance(networks, Mapping) or not all(isinstance(card, Mapping) for card in networks.values()):
+        raise WeightsError(f"{source} is no model card: networks must hold a card for each name")
     return networks

@@ -29,6 +29,7 @@ from aniportrait.checkpoints.published_configs import read_unsaid, write_configs
 from aniportrait.checkpoints.published_sizes import Unsaid, motion_widths
 from aniportrait.checkpoints.store import WeightsError, open_weights, save_weights
 from aniportrait.cli.networks import card_with, differing_choices, node_of, set_numbers
+from aniportrait.pipelines.saved_choices import sizes_of
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ def export_published(source: Path, folder: Path, wanted: Collection[str]) -> Non
     if not names:
         raise WeightsError(f"{source} holds no network that has a published counterpart")
     for name in tqdm(names, "writing", unit="network"):
-        sizes = weights.card(name)["sizes"]
+        sizes = sizes_of(weights, name)
         if name in ENCODERS:
             write_encoder(folder, name, weights.states[name], sizes)
         else:

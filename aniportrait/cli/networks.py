@@ -13,7 +13,7 @@ from torch import nn
 from aniportrait.checkpoints.store import Weights, WeightsError, is_motion_key, load_strictly
 from aniportrait.models.audio_encoder import Wav2Vec2Encoder
 from aniportrait.models.portrait_networks import PortraitNetworks
-from aniportrait.pipelines.saved_choices import CHOICES, choices_of
+from aniportrait.pipelines.saved_choices import CHOICES, choices_of, sizes_of, trained_at
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +128,9 @@ def fit_to_weights(config: DictConfig, weights: Weights, names: Iterable[str]) -
             f"{weights.source} holds networks of other choices than this run's: add {settings}"
         )
     for name in brought:
-        set_numbers(node_of(config, name), weights.card(name)["sizes"], f"{weights.source}: {name}")
+        set_numbers(node_of(config, name), sizes_of(weights, name), f"{weights.source}: {name}")
     for key in ("fps", "image_size") if "denoising_unet" in brought else ("fps",):
-        theirs = {weights.card(name)["settings"][key] for name in brought} - {config[key]}
+        theirs = {getattr(trained_at(weights, name), key) for name in brought} - {config[key]}
         if theirs:
             stated = ", ".join(str(value) for value in sorted(theirs))
             log.warning("%s has %s %s, this run %s", weights.source, key, stated, config[key])

@@ -31,10 +31,10 @@ def predicted_motion(weights: Weights, config: DictConfig, style: int | None = N
 
 def sampling_settings(weights: Weights, config: DictConfig, steps: int | None) -> SamplingSettings:
     """Steps and the guidance that `config` asks for, else what the weights' model states; the seed of `config`."""
-    asked: dict[str, Any] = {
-        name: config[name] for name in ("guidance_scale", "guidance_rescale", "guidance_interval")
+    asked = {name: config[name] for name in ("guidance_scale", "guidance_rescale", "guidance_interval")}
+    settings: dict[str, Any] = {
+        name: value for name, value in (asked | {"steps": steps}).items() if value is not None
     }
-    settings = {name: value for name, value in (asked | {"steps": steps}).items() if value is not None}
     if (interval := settings.get("guidance_interval")) is not None:
         if len(interval) != 2:
             raise ValueError(f"guidance_interval ({list(interval)}) must be two numbers, as in [0.2,0.8]")

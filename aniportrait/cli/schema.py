@@ -37,7 +37,6 @@ class NetworksConfig:
     audio2pose: Any = MISSING
     pose_loss: Any = MISSING
     pose_rollout: Any = MISSING
-    head_motion: Any = MISSING
     pose_guider: Any = MISSING
     noise_schedule: Any = MISSING
     latent_space: Any = MISSING

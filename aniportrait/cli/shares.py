@@ -5,12 +5,8 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
-from hydra import initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from lightning.fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
-
-from aniportrait.cli import schema
 
 Share = Callable[[int, int, torch.device, DictConfig], None]
 """(rank, processes, device, config): does every n-th piece of the work and keeps what comes of it in files."""
@@ -31,10 +27,8 @@ def run_shares(share: Share, config: DictConfig) -> None:
         raise ValueError(f"device={config.device} with processes={config.processes} must be cpu or cuda")
     config = config.copy()
     OmegaConf.resolve(config)  # ${now:} is known to this process alone
-    sources = HydraConfig.get().runtime.config_sources
-    conf = next(source.path for source in sources if source.schema == "file")
     fabric = Fabric(accelerator=config.device, devices=config.processes, strategy="ddp_spawn")
-    fabric.launch(partial(_in_process, share=share, config=config, conf=conf))
+    fabric.launch(partial(_in_process, share=share, config=config))
 
 
 @contextmanager
@@ -48,8 +42,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _in_process(fabric: Fabric, share: Share, config: DictConfig, conf: str) -> None:
-    schema.register()
-    with _one_thread(), initialize_config_dir(conf, version_base="1.3"):
+def _in_process(fabric: Fabric, share: Share, config: DictConfig) -> None:
+    with _one_thread():
         share(fabric.global_rank, fabric.world_size, fabric.device, config)
     fabric.barrier()

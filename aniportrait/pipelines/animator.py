@@ -25,6 +25,7 @@ from aniportrait.pipelines.performer import Performer
 from aniportrait.pipelines.picture import Picture, prepare_picture
 from aniportrait.pipelines.picture_file import read_image
 from aniportrait.pipelines.request import Request
+from aniportrait.pipelines.saved_choices import PRETRAINED
 from aniportrait.pipelines.saved_networks import own_sampling, portrait_pipeline
 from aniportrait.pipelines.speed import speed_of
 
@@ -53,7 +54,7 @@ class Animator:
         self,
         weights: str | Path,
         *,
-        pretrained: str | Path = "pretrained_model",
+        pretrained: str | Path = PRETRAINED,
         face_landmarker: str | None = None,
         device: str = "cpu",
         precision: str = "fp32",

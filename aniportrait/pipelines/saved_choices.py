@@ -1,10 +1,12 @@
 """What a model card may choose among: the options of conf/ that decide what a network is, without Hydra."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from aniportrait.checkpoints.store import Weights, WeightsError
@@ -23,13 +25,18 @@ from aniportrait.pipelines.head_motion import PredictedMotion
 from aniportrait.pipelines.portrait import SamplingSettings
 from aniportrait.pipelines.published_motion import PublishedMotion
 
+PRETRAINED = "pretrained_model"
+"""Where weights lie that no folder brings, unless somebody says otherwise."""
+NONE: Mapping[str, Any] = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class Option:
     """One option of a choice.
 
     Args:
-        build: a class or function.
+        build: a class or function. Its own defaults hold for what nobody states, so that a setting added
+            later must default to what networks did before it.
         fixed: its arguments, unless a card states other numbers.
         folder: where its weights lie under the folder of pretrained files, for its argument `path`.
     """
@@ -38,23 +45,52 @@ class Option:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     folder: str | None = None
 
-    def __call__(self, numbers: Mapping[str, Any], pretrained: Path, what: str, **parts: Any) -> Any:
-        """Build it with the numbers of a card; WeightsError where they are none of its settings, or no numbers.
+    def __call__(
+        self,
+        pretrained: str | Path = PRETRAINED,
+        numbers: Mapping[str, Any] = NONE,
+        what: str = "",
+        **parts: Any,
+    ) -> Any:
+        """Build it; see `arguments`. WeightsError where nothing can be built of the numbers."""
+        arguments = self.arguments(pretrained, numbers, what, **parts)
+        try:
+            return self.build(**arguments)
+        except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if not numbers:
+                raise
+            raise WeightsError(f"{what} states numbers of which nothing can be built: {error}") from error
 
-        Args: parts that are built already, by name; `what` names the network in messages.
+    def arguments(
+        self,
+        pretrained: str | Path = PRETRAINED,
+        numbers: Mapping[str, Any] = NONE,
+        what: str = "",
+        **parts: Any,
+    ) -> dict[str, Any]:
+        """What it is built with; WeightsError where `numbers` are none of its settings, or no numbers.
+
+        Args:
+            pretrained: the folder of pretrained files.
+            numbers: what the card states.
+            what: the network's name in messages.
+            parts: arguments that are built already, which no card can set.
         """
         known = inspect.signature(self.build).parameters
-        for name, value in numbers.items():
+        for name, value in _mapping(numbers, what).items():
             if name not in known or name in parts:
                 raise WeightsError(f"{what} sets {name}, which is no setting of this version")
             if not _is_numbers(value):
                 raise WeightsError(f"{what} sets {name} to {value!r}, which must be a number")
-        path = {} if self.folder is None else {"path": pretrained / self.folder}
-        return self.build(**path | dict(self.fixed) | dict(numbers) | parts)
+        path = {} if self.folder is None else {"path": Path(pretrained) / self.folder}
+        return path | dict(self.fixed) | dict(numbers) | parts
 
 
 CHOICES: dict[str, dict[str, Option]] = {
-    "model": {"sd15": Option(SamplingSettings), "tiny": Option(SamplingSettings)},
+    "model": {
+        "sd15": Option(SamplingSettings, {"steps": 25, "guidance_scale": 3.5}),
+        "tiny": Option(SamplingSettings, {"steps": 4, "guidance_scale": 1.0, "shared_noise": 1.0}),
+    },
     "autoencoder": {
         "sd_vae": Option(SDVae, folder="sd-vae-ft-mse"),
         "space_to_depth": Option(SpaceToDepth),
@@ -97,31 +133,44 @@ CHOICES: dict[str, dict[str, Option]] = {
     },
     "windows": {"open": Option(OpenWindows), "closed_loop": Option(ClosedLoopWindows)},
 }
-"""Config groups that decide what a network is; a card names its option of each."""
+"""Config groups that decide what a network is; a card names its option of each.
 
-SAMPLING = {
-    "sd15": SamplingSettings(steps=25, guidance_scale=3.5),
-    "tiny": SamplingSettings(steps=4, guidance_scale=1.0, shared_noise=1.0),
-}
-"""How frames of each `model` are sampled, unless somebody says otherwise."""
+Of a `model` there is nothing but how its frames are sampled, unless somebody says otherwise: sizes are in the cards."""
 
-HEAD_MOTION: dict[str, Callable[..., Any]] = {
+HEAD_MOTION: Mapping[str, Callable[..., Any]] = {
     "ours": partial(PredictedMotion, smoothing=5),
     "published": partial(PublishedMotion, rotation_scale=0.5, smoothing=7, chunk_frames=150),
 }
-"""How the answers of each `audio2pose` become head motion: (network, style)."""
+"""How the answers of each `audio2pose` become head motion: (network, style).
+
+The published one's as upstream: 5 s at 30 fps at a time, half the rotation, a mean over 7 frames."""
+
+
+@dataclass(frozen=True)
+class TrainedAt:
+    """What a network was trained at.
+
+    Args:
+        fps: frames per second.
+        image_size: side of the frames, pixels.
+        motion_frames: of a window.
+    """
+
+    fps: float
+    image_size: int
+    motion_frames: int = 16
 
 
 def choices_of(weights: Weights, name: str) -> Mapping[str, str]:
     """Group -> option, of every group in CHOICES, as the card of `name` says."""
-    choices = weights.card(name)["choices"]
+    choices = _mapping(weights.card(name).get("choices"), f"{weights.source}: the choices of {name}")
     for group in CHOICES:
         if group not in choices:
             raise WeightsError(
                 f"{weights.source}: the card of {name} chooses no {group}: another version wrote it"
             )
     for group, option in choices.items():
-        if group not in CHOICES or option not in CHOICES[group]:
+        if option not in list(CHOICES.get(group, ())):  # compared, not hashed: a card can hold anything
             raise WeightsError(
                 f"{weights.source} chooses {group}={option}, which is no choice of this version"
             )
@@ -131,6 +180,33 @@ def choices_of(weights: Weights, name: str) -> Mapping[str, str]:
 def option_of(weights: Weights, name: str, group: str) -> Option:
     """The option of a group that the card of the network `name` chooses."""
     return CHOICES[group][choices_of(weights, name)[group]]
+
+
+def sizes_of(weights: Weights, name: str) -> dict[str, Any]:
+    """The numbers that the card of `name` states."""
+    return dict(_mapping(weights.card(name).get("sizes"), f"{weights.source}: {name}"))
+
+
+def trained_at(weights: Weights, name: str) -> TrainedAt:
+    """What the card of `name` says it was trained at."""
+    what = f"{weights.source}: the settings of {name}"
+    settings = _mapping(weights.card(name).get("settings"), what)
+    stated = {own.name: settings[own.name] for own in fields(TrainedAt) if own.name in settings}
+    for setting, value in stated.items():
+        kinds = (int, float) if setting == "fps" else (int,)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
+            kind = "number" if setting == "fps" else "whole number"
+            raise WeightsError(f"{what} have {setting} {value!r}, which must be a {kind} above 0")
+    if missing := {"fps", "image_size"} - set(stated):
+        raise WeightsError(f"{what} lack {min(missing)}: another version wrote them")
+    return TrainedAt(**stated)
+
+
+def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+    """`value`, part of a card; WeightsError where it is something else than settings by name."""
+    if not isinstance(value, Mapping):
+        raise WeightsError(f"{what}: the card says {value!r}, which must be settings by name")
+    return value
 
 
 def _is_numbers(value: Any) -> bool:

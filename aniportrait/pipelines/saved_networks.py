@@ -15,43 +15,55 @@ from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
 from aniportrait.pipelines.saved_choices import (
     CHOICES,
     HEAD_MOTION,
-    SAMPLING,
     Option,
     choices_of,
     option_of,
+    sizes_of,
+    trained_at,
 )
 
-UNETS = {"reference_net": Option(ReferenceNet), "denoising_unet": Option(DenoisingUNet)}
+ALWAYS = {
+    "audio2mesh": Option(Audio2Mesh),
+    "reference_net": Option(ReferenceNet),
+    "denoising_unet": Option(DenoisingUNet),
+}
+"""Networks of which there is but one kind; of others, a card chooses the kind under the network's name."""
+
+PARTS = {
+    "audio2mesh": {"encoder": "audio_encoder", "head": "mesh_head"},
+    "audio2pose": {"encoder": "audio_encoder"},
+}
+"""Network -> its argument -> the choice that it is."""
+
 PORTRAIT = ("reference_net", "pose_guider", "denoising_unet")
 """What the two steps of Lmk2Video train, but for the motion modules."""
 
 
-def load_network(weights: Weights, name: str, pretrained: Path) -> Any:
+def load_network(weights: Weights, name: str, pretrained: str | Path) -> Any:
     """Build the network `name` of a weights folder and load it, in eval mode.
 
     Args:
         pretrained: where encoders lie whose sizes the card does not state.
     """
-    network = _built(weights, name, Path(pretrained))
+    network = _built(weights, name, pretrained)
     weights.load_into(name, network)
     return network.eval()
 
 
-def load_portrait_networks(weights: Weights, pretrained: Path, *, motion: bool) -> PortraitNetworks:
+def load_portrait_networks(weights: Weights, pretrained: str | Path, *, motion: bool) -> PortraitNetworks:
     """Build and load what animates a portrait; with `motion`, the motion modules as well."""
-    pretrained = Path(pretrained)
     parts = {name: load_network(weights, name, pretrained) for name in PORTRAIT}
     for name in ("autoencoder", "image_encoder"):
         if name in weights:
             parts[name] = load_network(weights, name, pretrained)
         else:
-            parts[name] = option_of(weights, "denoising_unet", name)({}, pretrained, name)
+            parts[name] = option_of(weights, "denoising_unet", name)(pretrained)
     if motion:
-        sizes = weights.card("motion_module")["sizes"]
         add = Option(parts["denoising_unet"].with_motion)
-        parts["denoising_unet"] = add(sizes, pretrained, f"{weights.source}: motion_module")
+        sizes = sizes_of(weights, "motion_module")
+        parts["denoising_unet"] = add(pretrained, sizes, f"{weights.source}: motion_module")
         load_motion(parts["denoising_unet"], weights)
-    latent_space = option_of(weights, "denoising_unet", "latent_space")({}, pretrained, "latent_space")
+    latent_space = option_of(weights, "denoising_unet", "latent_space")()
     return PortraitNetworks(**parts, latent_space=latent_space).eval()
 
 
@@ -69,7 +81,7 @@ def load_motion(denoising_unet: nn.Module, weights: Weights) -> None:
 
 def portrait_pipeline(
     weights: Weights,
-    pretrained: Path,
+    pretrained: str | Path,
     device: str = "cpu",
     *,
     motion: bool | None = None,
@@ -82,35 +94,31 @@ def portrait_pipeline(
         context: an option of `windows`; None: that of the weights.
         image_size: side of the frames, pixels; None: that of the training.
     """
-    card = weights.card("denoising_unet")
     if context not in (None, *CHOICES["windows"]):
         raise ValueError(f"context={context} must be one of {', '.join(CHOICES['windows'])}")
-    chosen = choices_of(weights, "denoising_unet")
-    with_motion = "motion_module" in weights if motion is None else motion
-    networks = load_portrait_networks(weights, pretrained, motion=with_motion).to(device)
+    chosen, trained = choices_of(weights, "denoising_unet"), trained_at(weights, "denoising_unet")
     windows = CHOICES["windows"][context or chosen["windows"]]
+    with_motion = "motion_module" in weights if motion is None else motion
     return PortraitPipeline(
-        networks,
-        CHOICES["noise_schedule"][chosen["noise_schedule"]]({}, Path(pretrained), "noise_schedule"),
-        int(card["settings"]["image_size"]) if image_size is None else image_size,
-        windows(
-            {"context_length": int(card["settings"].get("motion_frames", 16))}, Path(pretrained), "windows"
-        ),
+        load_portrait_networks(weights, pretrained, motion=with_motion).to(device),
+        CHOICES["noise_schedule"][chosen["noise_schedule"]](),
+        trained.image_size if image_size is None else image_size,
+        windows(context_length=trained.motion_frames),
     )
 
 
 def own_sampling(weights: Weights) -> SamplingSettings:
     """How frames of these weights are sampled, unless somebody says otherwise."""
-    return SAMPLING[choices_of(weights, "denoising_unet")["model"]]
+    return option_of(weights, "denoising_unet", "model")()
 
 
 def own_fps(weights: Weights, name: str) -> float:
     """Frames per second that the network `name` was trained at."""
-    return float(weights.card(name)["settings"]["fps"])
+    return float(trained_at(weights, name).fps)
 
 
 def predicted_motion(
-    weights: Weights, pretrained: Path, device: str = "cpu", style: int | None = None
+    weights: Weights, pretrained: str | Path, device: str = "cpu", style: int | None = None
 ) -> HeadMotion:
     """How heads move by the audio2pose of a weights folder.
 
@@ -124,18 +132,12 @@ def predicted_motion(
     return NetworkMotion(motion(audio2pose, style), own_fps(weights, "audio2pose"))
 
 
-def _built(weights: Weights, name: str, pretrained: Path) -> Any:
+def _built(weights: Weights, name: str, pretrained: str | Path) -> Any:
     """The network `name`, not loaded."""
-    card, what = weights.card(name), f"{weights.source}: {name}"
-    sizes = dict(card["sizes"])
-    if name in UNETS:
-        choices_of(weights, name)
-        return UNETS[name](sizes, pretrained, what)
-    if name not in ("audio2mesh", "audio2pose"):
-        return option_of(weights, name, name)(sizes, pretrained, what)
-    numbers = sizes.pop("encoder", {})
-    encoder = option_of(weights, name, "audio_encoder")(numbers, pretrained, f"{what}.encoder")
-    if name == "audio2pose":
-        return option_of(weights, name, name)(sizes, pretrained, what, encoder=encoder)
-    head = option_of(weights, name, "mesh_head")(sizes.pop("head", {}), pretrained, f"{what}.head")
-    return Option(Audio2Mesh)(sizes, pretrained, what, encoder=encoder, head=head)
+    what, chosen, sizes = f"{weights.source}: {name}", choices_of(weights, name), sizes_of(weights, name)
+    parts: dict[str, Any] = {}
+    for part, group in PARTS.get(name, {}).items():
+        option = CHOICES[group][chosen[group]]
+        parts[part] = option(pretrained, sizes.pop(part, {}), f"{what}.{part}")
+    network = ALWAYS[name] if name in ALWAYS else CHOICES[name][chosen[name]]
+    return network(pretrained, sizes, what, **parts)

@@ -14,14 +14,13 @@ import time
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
 from aniportrait.checkpoints.store import open_weights
-from aniportrait.cli import schema
 from aniportrait.data.sound import read_audio
 from aniportrait.face.topology import LIPS
 from aniportrait.pipelines.head_motion import frame_count
+from aniportrait.pipelines.saved_choices import PRETRAINED
 from aniportrait.pipelines.saved_networks import load_network
 
 RATE, FPS = 16_000, 25.0
@@ -38,7 +37,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    network = loaded(options.weights)
+    network = load_network(open_weights(options.weights), "audio2mesh", PRETRAINED)
     sounds = [torch.from_numpy(read_audio(Path(file)))[None] for file in options.audio]
     network(sounds[0], frame_count(sounds[0].shape[-1], FPS))  # warm-up
 
@@ -60,13 +59,6 @@ def main() -> None:
     tell("a stretch of the long sound against it alone", pairs)
     if hasattr(network.encoder, "window"):
         tell("windows against one pass", [windows_and_pass(network, sound) for sound in sounds])
-
-
-def loaded(weights: str) -> nn.Module:
-    schema.register()
-    with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
-        config = compose("evaluate", overrides=[f"weights='{weights}'"])
-        return load_network(open_weights(weights), "audio2mesh", config.paths.pretrained).eval()
 
 
 def windows_and_pass(network: nn.Module, sound: Tensor) -> tuple[Tensor, Tensor]:

@@ -79,7 +79,7 @@ def test_the_folder_says_how_the_published_videos_were_made(imported):
     assert isinstance(windows, ClosedLoopWindows)
     assert (windows.context_length, windows.overlap) == (16, 4)
     pose_guider = pipeline.networks.pose_guider
-    assert (pose_guider.statistics, list(pose_guider.input_range)) == ("batch", [-1, 509])
+    assert (pose_guider.together, pose_guider.input_range) == (True, (-1, 509))
     head = predicted_motion(weights, Path("/nowhere")).motion
     assert (head.rotation_scale, head.smoothing, head.chunk_frames) == (0.5, 7, 150)
 

@@ -74,6 +74,11 @@ def test_a_checkpoint_keeps_motion_modules_apart(tmp_path):
         ("", "model.json is no model card"),
         ("nothing", "model.json is no model card"),
         ('{"format": 99, "networks": {}}', "model.json has format 99, this version reads 1"),
+        ('{"format": 1, "networks": ["audio2mesh"]}', "model.json is no model card: networks must hold"),
+        (
+            '{"format": 1, "networks": {"audio2mesh": "tiny"}}',
+            "model.json is no model card: networks must hold",
+        ),
     ],
 )
 def test_a_card_that_is_none_is_refused(tmp_path, content, said):
