@@ -32,12 +32,12 @@ from aniportrait.cli.run_log import continue_csv, describe_run, loggers
 from aniportrait.data.datamodule import ShardData
 from aniportrait.data.portrait_data import PortraitData
 from aniportrait.models.compiling import compile_layers
+from aniportrait.models.freed_memory import keep_freed_memory
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.pipelines.saved_networks import PORTRAIT, load_motion
 from aniportrait.training.callbacks.ema import CURRENT
 from aniportrait.training.callbacks.model_card import ModelCard
 from aniportrait.training.callbacks.stop_on_signal import StoppedBySignal
-from aniportrait.training.freed_memory import keep_freed_memory
 from aniportrait.training.sharding import whole
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from aniportrait.checkpoints.store import open_weights
 from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.face.task_file import find_task_file
-from aniportrait.models.compiling import compile_layers
+from aniportrait.models.inference import for_inference
 from aniportrait.pipelines.animation import Animation
 from aniportrait.pipelines.label import labelled
 from aniportrait.pipelines.pasted_back import PastedBack
@@ -71,9 +71,7 @@ class Animator:
         self._portrait = portrait_pipeline(
             self._weights, self._pretrained, device, context=context, image_size=image_size
         )
-        self._portrait.networks.to(PRECISIONS[precision])
-        if compile is not None:
-            compile_layers(self._portrait.networks.denoising_unet, compile)
+        for_inference(self._portrait.networks, PRECISIONS[precision], compile)
         self._origin = (_files_of(self._weights.source), precision, compile)
 
     def animate(self, request: Request, progress: Progress | None = None) -> Animation:

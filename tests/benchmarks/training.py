@@ -37,12 +37,12 @@ from aniportrait.data.synthetic import SyntheticTalkers
 from aniportrait.diffusion.noise_schedule import build_scheduler
 from aniportrait.models.autoencoder import SDVae
 from aniportrait.models.denoising_unet import DenoisingUNet
+from aniportrait.models.freed_memory import keep_freed_memory
 from aniportrait.models.image_encoder import ClipImageEncoder
 from aniportrait.models.latent_space import AbsoluteLatents
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.models.pose_guider import PublishedPoseGuider
 from aniportrait.models.reference_net import ReferenceNet
-from aniportrait.training.freed_memory import keep_freed_memory
 from aniportrait.training.portrait_step import frame_latents, portrait_loss
 from aniportrait.training.stage1 import Stage1
 from aniportrait.training.stage2 import Stage2

@@ -8,7 +8,7 @@ import pytest
 
 REPEATED = """
 import resource, torch
-from aniportrait.training.freed_memory import keep_freed_memory
+from aniportrait.models.freed_memory import keep_freed_memory
 {call}
 for repeat in range(16):
     torch.ones(2**24)

@@ -1,0 +1,32 @@
+"""The networks of Lmk2Video made ready for sampling: the same frames up to rounding, in less time."""
+
+import torch
+
+from aniportrait.models.compiling import compile_layers
+from aniportrait.models.freed_memory import keep_freed_memory
+from aniportrait.models.narrow_heads import widen_heads
+from aniportrait.models.packed_layers import pack_layers
+from aniportrait.models.portrait_attention import spatial_blocks
+from aniportrait.models.portrait_networks import PortraitNetworks
+
+
+def for_inference(
+    networks: PortraitNetworks, dtype: torch.dtype = torch.float32, backend: str | None = None
+) -> None:
+    """From now on the networks can only sample, where they are: neither be trained, nor saved, nor moved.
+
+    Args:
+        dtype: of their weights; float32 is exact.
+        backend: of torch.compile, for the denoiser's layers; None: not compiled.
+    """
+    networks.requires_grad_(False).eval().to(dtype=dtype, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    on_cpu = next(networks.parameters()).device.type == "cpu"
+    if on_cpu:
+        keep_freed_memory()
+    if backend is not None:
+        compile_layers(networks.denoising_unet, backend)
+    elif on_cpu:
+        for block in spatial_blocks(networks.denoising_unet.unet).values():
+            widen_heads(block.attn1)
+        for network in (networks.denoising_unet, networks.pose_guider, networks.autoencoder):
+            pack_layers(network)
