@@ -2,14 +2,13 @@
 
 import gc
 import weakref
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from aniportrait.cli import face_track
 from aniportrait.face.landmarks import NoFaceError
+from aniportrait.pipelines import face_track
 
 
 class Frame(np.ndarray):
@@ -21,7 +20,7 @@ def film(monkeypatch):
     """Frames that were read, and how many of them were alive at once."""
     seen = SimpleNamespace(read=0, alive=0, most=0, face=True)
 
-    def read_video(path, fps):
+    def read_video(path, fps, report=None):
         for _ in range(10_000):
             frame = np.zeros((90, 160, 3), np.uint8).view(Frame)
             seen.read, seen.alive = seen.read + 1, seen.alive + 1
@@ -37,15 +36,14 @@ def film(monkeypatch):
     def track(squares, fps):
         return sum(1 for square in squares if square.shape[0] == square.shape[1])
 
-    landmarker = SimpleNamespace(detect=detect, track=track)
+    seen.landmarker = SimpleNamespace(detect=detect, track=track)
     monkeypatch.setattr(face_track, "read_video", read_video)
-    monkeypatch.setattr(face_track, "face_landmarker", lambda paths, mode: nullcontext(landmarker))
     gc.collect()
     return seen
 
 
 def test_a_film_is_read_for_as_long_as_the_voice_lasts_frame_by_frame(film):
-    assert face_track.read_track("film.mp4", 25.0, None, 4.0) == 100
+    assert face_track.read_track("film.mp4", 25.0, film.landmarker, 4.0) == 100
     assert film.read == 2 * 100, "once to find the face, once to follow it"
     assert film.most < 5
 
@@ -53,4 +51,4 @@ def test_a_film_is_read_for_as_long_as_the_voice_lasts_frame_by_frame(film):
 def test_a_film_without_a_face_is_said_to_show_none(film):
     film.face = False
     with pytest.raises(NoFaceError, match=r"film\.mp4 shows no face that can be found"):
-        face_track.read_track("film.mp4", 25.0, None, 1.0)
+        face_track.read_track("film.mp4", 25.0, film.landmarker, 1.0)
