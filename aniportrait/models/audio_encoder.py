@@ -35,6 +35,8 @@ WAV2VEC2_SIZES = (
     "layer_norm_eps",
 )
 """The numbers of wav2vec2's base layout."""
+PIECE = 3000
+"""Steps of 20 ms that log-mel energies are encoded at once: a minute."""
 SHORTEST = 400
 """Samples of which its front-end makes one feature."""
 
@@ -158,6 +160,7 @@ class LogMelEncoder(nn.Module):
         self.input = nn.Conv1d(MEL_BINS, width, kernel_size=6, stride=2, padding=2)
         self.blocks = nn.ModuleList(TemporalBlock(width, 5, 2**i, dropout) for i in range(layers))
         self.norm = nn.LayerNorm(width)
+        self.reach = 2 + sum(2 * 2**i for i in range(layers))
 
     def forward(self, audio: Tensor, frames: int) -> Tensor:
         """Args: audio (b, n) at 16 kHz; frames: video frames it spans. Returns (b, frames, width)."""
@@ -172,11 +175,19 @@ class LogMelEncoder(nn.Module):
         mel = normalised_log_mel(audio)
         if self.training:
             mel = self._augmented(mel)
-        mel = F.pad(rearrange(mel, "b t c -> b c t"), (0, mel.shape[1] % 2))
-        hidden = rearrange(self.input(mel), "b c t -> b t c")
+        mel = F.pad(mel, (0, 0, 0, mel.shape[1] % 2))
+        steps = mel.shape[1] // 2
+        pieces = [self._hidden(mel, first, min(first + PIECE, steps)) for first in range(0, steps, PIECE)]
+        return at_video_rate(torch.cat(pieces, dim=1), frames)
+
+    def _hidden(self, mel: Tensor, first: int, last: int) -> Tensor:
+        """(b, last - first, width) at 50 Hz of mel (b, t, c) at 100 Hz; what is around a piece is heard with it."""
+        begin = max(0, first - self.reach)
+        heard = mel[:, 2 * begin : 2 * (last + self.reach)]
+        hidden = rearrange(self.input(rearrange(heard, "b t c -> b c t")), "b c t -> b t c")
         for block in self.blocks:
             hidden = block(hidden)
-        return at_video_rate(self.norm(hidden), frames)
+        return self.norm(hidden[:, first - begin : last - begin])
 
     def _augmented(self, mel: Tensor) -> Tensor:
         mel = warped_mel_axis(mel, self.warp, self.shift)

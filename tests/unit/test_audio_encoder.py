@@ -133,3 +133,13 @@ def test_what_is_said_does_not_depend_on_how_long_a_pause_follows():
     for hush in (torch.zeros_like(said), 1e-3 * torch.randn(said.shape)):
         followed = normalised_log_mel(torch.cat((said, hush, hush, hush), dim=-1))
         assert (followed[:, : alone.shape[1] - 2] - alone[:, :-2]).abs().mean() < 0.1
+
+
+def test_long_sound_is_encoded_in_pieces_that_cannot_be_told(monkeypatch):
+    encoder = LogMelEncoder(width=16, layers=3).eval()
+    audio = torch.randn(1, 16_000 * 3, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = encoder(audio, 75)
+        for piece in (7, 30, 149):
+            monkeypatch.setattr("aniportrait.models.audio_encoder.PIECE", piece)
+            assert torch.allclose(encoder(audio, 75), whole, atol=1e-5)
