@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from aniportrait.cli.pipelines import face_landmarker
-from aniportrait.cli.shares import run_shares
+from aniportrait.cli.shares import one_thread, run_shares
 from aniportrait.cli.video_report import write_video_results
 from aniportrait.data.sound import MediaError
 from aniportrait.evaluation.measured_clips import MeasuredClip, MeasuredFolder, measure
@@ -43,7 +43,8 @@ def evaluate_videos(config: DictConfig) -> None:
     run_shares(partial(_measure_share, metrics=metrics if config.processes == 1 else None), config)
     scoring = VideoScoring(config, metrics)
     failures = scoring.failures()
-    scores = score_clips(scoring.measured, scoring.systems, metrics, len(scoring.files), config.seed)
+    with one_thread():
+        scores = score_clips(scoring.measured, scoring.systems, metrics, len(scoring.files), config.seed)
     scores.failures.update(failures)
     write_video_results(config, scoring.files, metrics, skipped, scores)
 

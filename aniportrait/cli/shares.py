@@ -24,7 +24,7 @@ def run_shares(share: Share, config: DictConfig) -> None:
     if config.processes < 1:
         raise ValueError(f"processes ({config.processes}) must be at least 1")
     if config.processes == 1:
-        with _one_thread():
+        with one_thread():
             share(0, 1, torch.device(config.device), config)
         return
     if config.device not in ("cpu", "cuda"):
@@ -38,7 +38,7 @@ def run_shares(share: Share, config: DictConfig) -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Sums of many threads end in other digits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -50,6 +50,6 @@ def _one_thread() -> Iterator[None]:
 
 def _in_process(fabric: Fabric, share: Share, config: DictConfig, conf: str) -> None:
     schema.register()
-    with _one_thread(), initialize_config_dir(conf, version_base="1.3"):
+    with one_thread(), initialize_config_dir(conf, version_base="1.3"):
         share(fabric.global_rank, fabric.world_size, fabric.device, config)
     fabric.barrier()
