@@ -49,19 +49,21 @@ def evaluate_videos(config: DictConfig) -> None:
     write_video_results(config, scoring.files, metrics, skipped, scores)
 
 
-def check_names(config: DictConfig) -> None:
-    """ValueError where a setting names a metric that does not exist; said before hours of work."""
+def check_settings(config: DictConfig) -> None:
+    """ValueError where a setting names or needs what is not there; said before hours of work."""
     for setting, names in (
         ("only", config.only or []),
         ("rank_by", [config.rank_by] if config.rank_by else []),
     ):
         if unknown := sorted(set(names) - set(config.metrics)):
             raise ValueError(f"{setting}={','.join(unknown)} must name some of {', '.join(config.metrics)}")
+    if config.videos.distortions and config.videos.real is None:
+        raise ValueError("videos.distortions=true damages real videos and needs videos.real=DIR")
 
 
 def available_metrics(config: DictConfig) -> tuple[dict[str, VideoMetric], dict[str, str]]:
     """The metrics that can be computed here, and of the others why not and what to do."""
-    check_names(config)
+    check_settings(config)
     metrics: dict[str, VideoMetric] = {}
     skipped: dict[str, str] = {}
     for name, node in config.metrics.items():

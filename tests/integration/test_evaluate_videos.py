@@ -230,6 +230,15 @@ def test_damage_moves_what_should_notice_it(videos, tmp_path):
     assert scores["another clip"]["landmark_distance_mouth"]["value"] > 5
 
 
+def test_damage_to_real_videos_that_are_not_given_is_refused(videos, tmp_path):
+    given = [f"videos.generated={videos / 'generated'}", "videos.distortions=true", ONLY]
+    with (
+        composed("evaluate", *given, f"out={tmp_path}", out=tmp_path) as config,
+        pytest.raises(ValueError, match=r"videos.distortions=true .* needs videos.real=DIR"),
+    ):
+        evaluate(config)
+
+
 def test_runs_are_compared_clip_by_clip(scored, videos, tmp_path):
     darker = tmp_path / "darker"
     shutil.copytree(videos, darker)
