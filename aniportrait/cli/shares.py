@@ -11,6 +11,7 @@ from lightning.fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 
 from aniportrait.cli import schema
+from aniportrait.data.parent import end_with_the_parent
 
 Share = Callable[[int, int, torch.device, DictConfig], None]
 """(rank, processes, device, config): does every n-th piece of the work and keeps what comes of it in files."""
@@ -49,6 +50,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _in_process(fabric: Fabric, share: Share, config: DictConfig, conf: str) -> None:
+    end_with_the_parent()
     schema.register()
     with one_thread(), initialize_config_dir(conf, version_base="1.3"):
         share(fabric.global_rank, fabric.world_size, fabric.device, config)
