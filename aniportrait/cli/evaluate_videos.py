@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from aniportrait.cli.pipelines import face_landmarker
-from aniportrait.cli.shares import run_shares
+from aniportrait.cli.shares import one_thread, run_shares
 from aniportrait.cli.video_report import write_video_results
 from aniportrait.data.sound import MediaError
 from aniportrait.evaluation.measured_clips import MeasuredClip, MeasuredFolder, measure
@@ -43,24 +43,27 @@ def evaluate_videos(config: DictConfig) -> None:
     run_shares(partial(_measure_share, metrics=metrics if config.processes == 1 else None), config)
     scoring = VideoScoring(config, metrics)
     failures = scoring.failures()
-    scores = score_clips(scoring.measured, scoring.systems, metrics, len(scoring.files), config.seed)
+    with one_thread():
+        scores = score_clips(scoring.measured, scoring.systems, metrics, len(scoring.files), config.seed)
     scores.failures.update(failures)
     write_video_results(config, scoring.files, metrics, skipped, scores)
 
 
-def check_names(config: DictConfig) -> None:
-    """ValueError where a setting names a metric that does not exist; said before hours of work."""
+def check_settings(config: DictConfig) -> None:
+    """ValueError where a setting names or needs what is not there; said before hours of work."""
     for setting, names in (
         ("only", config.only or []),
         ("rank_by", [config.rank_by] if config.rank_by else []),
     ):
         if unknown := sorted(set(names) - set(config.metrics)):
             raise ValueError(f"{setting}={','.join(unknown)} must name some of {', '.join(config.metrics)}")
+    if config.videos.distortions and config.videos.real is None:
+        raise ValueError("videos.distortions=true damages real videos and needs videos.real=DIR")
 
 
 def available_metrics(config: DictConfig) -> tuple[dict[str, VideoMetric], dict[str, str]]:
     """The metrics that can be computed here, and of the others why not and what to do."""
-    check_names(config)
+    check_settings(config)
     metrics: dict[str, VideoMetric] = {}
     skipped: dict[str, str] = {}
     for name, node in config.metrics.items():

@@ -16,7 +16,7 @@ from torch import Generator
 from tqdm import tqdm
 
 from aniportrait.checkpoints.store import Weights, open_weights
-from aniportrait.cli.evaluate_videos import check_names, evaluate_videos
+from aniportrait.cli.evaluate_videos import check_settings, evaluate_videos
 from aniportrait.cli.pipelines import portrait_pipeline, predicted_motion, sampling_settings
 from aniportrait.cli.shares import run_shares
 from aniportrait.data.clip_codec import decode_frames
@@ -67,15 +67,15 @@ class Shown:
 
 def evaluate_protocol(config: DictConfig, index: ShardIndex) -> None:
     """Sample what out/videos does not hold yet, then score it."""
-    check_names(config)
     entries = protocol_clips(config, index)
     folder = Path(config.out) / "videos"
-    _claim(folder, config, index, entries)
-    run_shares(partial(_sample_share, clips=entries), config)
     config.videos.generated = str(folder / "generated")
     config.videos.reference = str(folder / "reference")
     beside = "driving" if config.protocol.task == "cross_identity" else "real"  # another person's is no truth
     config.videos[beside] = str(folder / "real")
+    check_settings(config)
+    _claim(folder, config, index, entries)
+    run_shares(partial(_sample_share, clips=entries), config)
     evaluate_videos(config)
 
 

@@ -8,6 +8,8 @@ import torch
 from lightning.fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 
+from aniportrait.data.parent import end_with_the_parent
+
 Share = Callable[[int, int, torch.device, DictConfig], None]
 """(rank, processes, device, config): does every n-th piece of the work and keeps what comes of it in files."""
 
@@ -20,7 +22,7 @@ def run_shares(share: Share, config: DictConfig) -> None:
     if config.processes < 1:
         raise ValueError(f"processes ({config.processes}) must be at least 1")
     if config.processes == 1:
-        with _one_thread():
+        with one_thread():
             share(0, 1, torch.device(config.device), config)
         return
     if config.device not in ("cpu", "cuda"):
@@ -32,7 +34,7 @@ def run_shares(share: Share, config: DictConfig) -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Sums of many threads end in other digits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -43,6 +45,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _in_process(fabric: Fabric, share: Share, config: DictConfig) -> None:
-    with _one_thread():
+    end_with_the_parent()
+    with one_thread():
         share(fabric.global_rank, fabric.world_size, fabric.device, config)
     fabric.barrier()

@@ -4,7 +4,6 @@ import atexit
 import logging
 import multiprocessing
 import os
-import threading
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
@@ -12,7 +11,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import cv2
@@ -21,6 +19,7 @@ from tqdm import tqdm
 from aniportrait.data.clip_preparation import PreparationSettings, prepare_clip
 from aniportrait.data.film import film_seconds
 from aniportrait.data.gates import DroppedClipError
+from aniportrait.data.parent import end_with_the_parent
 from aniportrait.data.piece import Piece
 from aniportrait.data.sound import MediaError
 from aniportrait.data.sources import SourceClip
@@ -182,14 +181,7 @@ def _start_process() -> None:
     cv2.setNumThreads(1)
     # MediaPipe complains when the interpreter closes it, and when it is closed before its own exit handler has run.
     atexit.register(_opened.close)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
-
-
-def _end_with_the_parent() -> None:
-    """A worker whose parent was killed would wait for its next clip for ever."""
-    if (parent := multiprocessing.parent_process()) is not None:
-        wait([parent.sentinel])
-        os._exit(1)
+    end_with_the_parent()  # it would wait for its next clip for ever
 
 
 def _make_ready(task_file: Path) -> None:

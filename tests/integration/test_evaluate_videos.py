@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from entries import composed
 from PIL import Image
 
@@ -13,6 +14,7 @@ from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import read_video, write_video
 from aniportrait.data.shards import ShardIndex, read_sample
 from aniportrait.evaluation.video_files import pairs_of_folders, read_pair
+from aniportrait.evaluation.video_scores import score_clips
 from aniportrait.face.landmarks import FaceLandmarker
 
 ONLY = "only=[psnr,face_l1,landmark_distance_mouth,blendshape_frechet,flicker_whole,landmark_jitter]"
@@ -71,6 +73,26 @@ def test_two_processes_and_one_give_the_same_figures(scored, videos, tmp_path):
     results = score(videos, tmp_path, "processes=2")
     assert results["scores"] == scored[1]["scores"]
     assert results["clips"] == scored[1]["clips"]
+
+
+def test_sums_over_clips_have_one_thread_so_that_a_machine_of_more_cores_gives_the_same_digits(
+    scored, videos, tmp_path, monkeypatch
+):
+    shutil.copytree(scored[0], tmp_path / "out")
+    threads = []
+
+    def watched(*settings):
+        threads.append(torch.get_num_threads())
+        return score_clips(*settings)
+
+    monkeypatch.setattr("aniportrait.cli.evaluate_videos.score_clips", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert score(videos, tmp_path / "out")["scores"] == scored[1]["scores"]
+        assert (threads, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_is_measured_is_not_measured_again_and_what_changed_is(scored, videos, tmp_path, caplog):
@@ -206,6 +228,15 @@ def test_damage_moves_what_should_notice_it(videos, tmp_path):
     assert scores["sound 200 ms late"]["face_l1"]["value"] == 0
     assert scores["sound 200 ms late"]["landmark_distance_mouth"]["value"] == 0
     assert scores["another clip"]["landmark_distance_mouth"]["value"] > 5
+
+
+def test_damage_to_real_videos_that_are_not_given_is_refused(videos, tmp_path):
+    given = [f"videos.generated={videos / 'generated'}", "videos.distortions=true", ONLY]
+    with (
+        composed("evaluate", *given, f"out={tmp_path}", out=tmp_path) as config,
+        pytest.raises(ValueError, match=r"videos.distortions=true .* needs videos.real=DIR"),
+    ):
+        evaluate(config)
 
 
 def test_runs_are_compared_clip_by_clip(scored, videos, tmp_path):
