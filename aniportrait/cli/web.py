@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,13 +12,17 @@ from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
-import gradio as gr
-from gradio.components import Component
 from omegaconf import DictConfig
 
 from aniportrait.cli.animate import animator
 from aniportrait.cli.web_jobs import Jobs
 from aniportrait.pipelines.speed import SPEEDS, speed_of
+
+try:
+    import gradio as gr
+    from gradio.components import Component
+except ModuleNotFoundError as error:
+    raise OSError("the web page needs gradio: pip install -e '.[web]'") from error
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +53,23 @@ STYLE = """
 
 
 def web(config: DictConfig) -> None:
-    """Serve the page until the process is told to end."""
-    speed_of(config.speed)
+    """Serve the page until INT or TERM, and leave no file."""
+    _check(config)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     made = animator(config)
-    with TemporaryDirectory(prefix="aniportrait-web-", ignore_cleanup_errors=True) as folder:
+    with (
+        suppress(KeyboardInterrupt),
+        TemporaryDirectory(prefix="aniportrait-web-", ignore_cleanup_errors=True) as folder,
+    ):
         uploads, unfinished = Path(folder) / "uploads", Path(folder) / "unfinished"
         unfinished.mkdir()
         os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-        page = build_page(Jobs(made, unfinished, config.longest_seconds), config.speed, config.keep_minutes)
-        page.queue(max_size=config.waiting)
-        serve(page, config.host, config.port, config.largest_megabytes)
+        with closing(Jobs(made, uploads, unfinished, config.longest_seconds)) as jobs:
+            page = build_page(jobs, config.speed, config.keep_minutes)
+            page.queue(max_size=config.waiting)
+            launch(page, config.host, config.port, config.largest_megabytes)
+            log.info("the page is at http://%s:%d/, Ctrl-C ends it", config.host, config.port)
+            Event().wait()
 
 
 def build_page(jobs: Jobs, speed: str = "exact", keep_minutes: float = 60) -> gr.Blocks:
@@ -87,14 +99,9 @@ def build_page(jobs: Jobs, speed: str = "exact", keep_minutes: float = 60) -> gr
     return page
 
 
-def serve(page: gr.Blocks, host: str, port: int, largest_megabytes: int) -> None:
-    """Serve until INT or TERM."""
-    if not _is_this_machine(host):
-        log.warning("host=%s: everyone who reaches this machine can use the page and its processor", host)
+def launch(page: gr.Blocks, host: str, port: int, largest_megabytes: int) -> None:
+    """Make the page reachable, until it is closed; nothing else is asked of any server, nothing else of this one."""
     logging.getLogger("httpx").setLevel(logging.WARNING)  # with it Gradio asks itself whether it is there
-    ended = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
     try:
         page.launch(
             server_name=host,
@@ -115,9 +122,17 @@ def serve(page: gr.Blocks, host: str, port: int, largest_megabytes: int) -> None
         raise OSError(
             f"host={host} port={port} cannot be had: is it in use? port=N chooses another"
         ) from error
-    log.info("the page is at http://%s:%d/, Ctrl-C ends it", host, port)
-    ended.wait()
-    page.close(verbose=False)
+
+
+def _check(config: DictConfig) -> None:
+    speed_of(config.speed)
+    for name in ("longest_seconds", "largest_megabytes", "waiting", "keep_minutes"):
+        if not config[name] > 0:
+            raise ValueError(f"{name} ({config[name]:g}) must be more than 0")
+    if not 0 < config.port < 2**16:
+        raise ValueError(f"port ({config.port}) must be between 1 and 65535")
+    if not _is_this_machine(config.host):
+        log.warning("host=%s: whoever reaches this machine can use the page", config.host)
 
 
 def _inputs() -> dict[str, Component]:

@@ -21,6 +21,8 @@ WORK = {"landmarks": "Measuring the film", "sampling": "Making frames"}
 FILES = {"portrait": "The portrait", "audio": "The voice", "driving": "The video"}
 """Settings that are uploaded files -> how a visitor knows them."""
 PREVIEW_SIZE = 256
+LONGEST_END = 10
+"""Seconds that a job is given to end when the page does."""
 PORTION = 64
 """Frames of the preview that are drawn at a time."""
 
@@ -45,12 +47,14 @@ class Jobs:
 
     Args:
         animator: the networks.
-        folder: where files are written while a job lasts.
+        uploads: where visitors' files lie; files elsewhere are not theirs.
+        unfinished: where files are written while a job lasts.
         longest_seconds: of what is animated.
     """
 
-    def __init__(self, animator: Animator, folder: Path, longest_seconds: float):
-        self._animator, self._folder, self._longest = animator, folder, longest_seconds
+    def __init__(self, animator: Animator, uploads: Path, unfinished: Path, longest_seconds: float):
+        self._animator, self._longest = animator, longest_seconds
+        self._uploads, self._unfinished = uploads.resolve(), unfinished
         self._one_at_a_time = Lock()
         self._stops: dict[str, Event] = {}
 
@@ -73,7 +77,7 @@ class Jobs:
             raise ValueError("Another video is being made: try again when it is finished.")
         stopped = self._stops[visitor] = Event()
         try:
-            with TemporaryDirectory(dir=self._folder) as folder:
+            with TemporaryDirectory(dir=self._unfinished) as folder:
                 yield from self._made(Path(folder), wishes, _Watch(stopped, report))
         except _StoppedError:
             return
@@ -89,6 +93,12 @@ class Jobs:
         if stopped is not None:
             stopped.set()
 
+    def close(self) -> None:
+        """End whatever runs, and take nothing more."""
+        for stopped in list(self._stops.values()):
+            stopped.set()
+        self._one_at_a_time.acquire(timeout=LONGEST_END)
+
     def _made(self, folder: Path, wishes: Mapping[str, Any], watch: "_Watch") -> Iterator[Made]:
         watch.say("Looking at the portrait")
         animation = self._animator.animate(self._request(wishes), watch)
@@ -103,6 +113,10 @@ class Jobs:
 
     def _request(self, wishes: Mapping[str, Any]) -> Request:
         given = {name: value for name, value in wishes.items() if value is not None}
+        for name in FILES.keys() & given.keys():
+            # Gradio lets a path through that a made-up message calls no file
+            if not Path(given[name]).resolve().is_relative_to(self._uploads):
+                raise ValueError(f"{FILES[name]} is no file that was uploaded here.")
         if "portrait" not in given:
             raise ValueError("Choose a portrait first: a picture that shows a face.")
         if "audio" not in given and "driving" not in given:
@@ -157,7 +171,7 @@ class _Watch:
             self._work, self._begin = work, time.monotonic()
         left = (time.monotonic() - self._begin) * (total - done) / max(1, done)
         said = WORK.get(work, work)
-        self.say(f"{said}, about {_rounded(left)} left" if done > 1 else said, done / max(1, total))
+        self.say(f"{said}, about {_rounded(left)} left" if 1 < done < total else said, done / max(1, total))
 
     def say(self, sentence: str, share: float = 0.0) -> None:
         if self._stopped.is_set():
