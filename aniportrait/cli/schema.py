@@ -162,6 +162,26 @@ class AnimateConfig:
 
 
 @dataclass
+class WebConfig:
+    """python web.py"""
+
+    weights: str = MISSING
+    host: str = MISSING
+    port: int = MISSING
+    longest_seconds: float = MISSING
+    largest_megabytes: int = MISSING
+    waiting: int = MISSING
+    keep_minutes: float = MISSING
+    image_size: int | None = None
+    speed: str = "exact"
+    context: str | None = None
+    device: str = "cpu"
+    precision: str | None = None
+    compile: str | None = None
+    paths: Any = MISSING
+
+
+@dataclass
 class ConvertConfig:
     """python convert.py"""
 
@@ -228,6 +248,7 @@ def register() -> None:
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="animate_schema", node=AnimateConfig)
+    store.store(name="web_schema", node=WebConfig)
     store.store(name="prepare_schema", node=PrepareConfig)
     store.store(name="pose_template_schema", node=PoseTemplateConfig)
     store.store(name="convert_schema", node=ConvertConfig)

@@ -1,0 +1,285 @@
+"""python web.py: a page on which a portrait speaks, or follows a driving video."""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event
+from typing import Any
+
+from omegaconf import DictConfig
+
+from aniportrait.cli.animate import animator
+from aniportrait.cli.web_jobs import Jobs
+from aniportrait.pipelines.speed import SPEEDS, speed_of
+
+try:
+    import gradio as gr
+    from gradio.components import Component
+except ModuleNotFoundError as error:
+    raise OSError("the web page needs gradio: pip install -e '.[web]'") from error
+
+log = logging.getLogger(__name__)
+
+RESPONSIBLE_USE = Path(__file__).parents[2] / "RESPONSIBLE_USE.md"
+CONSENT = (
+    "Animate people who agreed to it, in this picture, with this voice; and tell whoever sees the video that it is "
+    "synthetic. Never to deceive, to degrade or to harass."
+)
+HEAD_MOTIONS = [
+    ("as the voice or the video has it", "automatic"),
+    ("predicted from the voice", "predicted"),
+    ("still", "still"),
+]
+ZERO_IS_UNSAID = ("duration", "steps", "guidance_scale")
+"""Fields for numbers, which Gradio does not leave empty."""
+PROGRESS = gr.Progress()
+"""As a default it asks Gradio for the bar of the running job."""
+LOOK = gr.themes.Soft(
+    primary_hue="teal",
+    neutral_hue="slate",
+    font=["system-ui", "sans-serif"],  # named fonts of Gradio's would be asked of a server far away
+    font_mono=["ui-monospace", "monospace"],
+)
+STYLE = """
+.gradio-container {max-width: 1180px !important; margin: auto !important}
+#voice .wrap {min-height: 9rem}
+"""
+
+
+def web(config: DictConfig) -> None:
+    """Serve the page until INT or TERM, and leave no file."""
+    _check(config)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    made = animator(config)
+    with (
+        suppress(KeyboardInterrupt),
+        TemporaryDirectory(prefix="aniportrait-web-", ignore_cleanup_errors=True) as folder,
+    ):
+        uploads, unfinished = Path(folder) / "uploads", Path(folder) / "unfinished"
+        unfinished.mkdir()
+        os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+        with closing(Jobs(made, uploads, unfinished, config.longest_seconds)) as jobs:
+            page = build_page(jobs, config.speed, config.keep_minutes)
+            page.queue(max_size=config.waiting)
+            launch(page, config.host, config.port, config.largest_megabytes)
+            log.info("the page is at http://%s:%d/, Ctrl-C ends it", config.host, config.port)
+            Event().wait()
+
+
+def build_page(jobs: Jobs, speed: str = "exact", keep_minutes: float = 60) -> gr.Blocks:
+    """The page: what goes in on the left, what comes out on the right."""
+    seconds = round(60 * keep_minutes)
+    page = gr.Blocks(
+        title="AniPortrait", analytics_enabled=False, delete_cache=(max(1, min(60, seconds)), seconds)
+    )
+    with page:
+        gr.Markdown(
+            "# AniPortrait\nA portrait and a voice, or a portrait and a video of a face, become a video."
+        )
+        with gr.Row():
+            with gr.Column(scale=1, min_width=320):
+                wishes = _inputs()
+                gr.Markdown(CONSENT)
+                with gr.Row():
+                    run = gr.Button("Animate", variant="primary", elem_id="animate", scale=3)
+                    stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=100)
+                with gr.Accordion("More settings", open=False):
+                    wishes |= _settings(speed)
+            with gr.Column(scale=1, min_width=320):
+                seen = _outputs()
+        with gr.Accordion("Responsible use", open=False):
+            gr.Markdown(RESPONSIBLE_USE.read_text(encoding="utf-8").partition("\n")[2])
+        _wire(page, jobs, run, stop, wishes, seen)
+    return page
+
+
+def launch(page: gr.Blocks, host: str, port: int, largest_megabytes: int) -> None:
+    """Make the page reachable, until it is closed; nothing else is asked of any server, nothing else of this one."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # with it Gradio asks itself whether it is there
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            max_file_size=largest_megabytes * 2**20,
+            prevent_thread_lock=True,
+            share=False,
+            quiet=True,
+            footer_links=[],
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            mcp_server=False,
+            theme=LOOK,
+            css=STYLE,
+        )
+    except OSError as error:
+        raise OSError(
+            f"host={host} port={port} cannot be had: is it in use? port=N chooses another"
+        ) from error
+
+
+def _check(config: DictConfig) -> None:
+    speed_of(config.speed)
+    for name in ("longest_seconds", "largest_megabytes", "waiting", "keep_minutes"):
+        if not config[name] > 0:
+            raise ValueError(f"{name} ({config[name]:g}) must be more than 0")
+    if not 0 < config.port < 2**16:
+        raise ValueError(f"port ({config.port}) must be between 1 and 65535")
+    if not _is_this_machine(config.host):
+        log.warning("host=%s: whoever reaches this machine can use the page", config.host)
+
+
+def _inputs() -> dict[str, Component]:
+    """What a visitor gives, by the Request's names."""
+    portrait = gr.Image(
+        label="Portrait",
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "webcam", "clipboard"],
+        buttons=["fullscreen"],
+        height=230,
+        elem_id="portrait",
+    )
+    # As it was uploaded: Gradio opens pictures itself, and has other words for what is wrong with one.
+    portrait.preprocess = lambda payload: None if payload is None else payload.path
+    with gr.Tab("Voice"):
+        audio = gr.Audio(
+            label="Voice",
+            show_label=False,
+            type="filepath",
+            sources=["upload", "microphone"],
+            buttons=["download"],  # without one Gradio offers to share
+            elem_id="voice",
+        )
+    with gr.Tab("Video to follow"):
+        driving = gr.Video(
+            label="Video to follow",
+            show_label=False,
+            sources=["upload", "webcam"],
+            height=230,
+            elem_id="driving",
+        )
+        gr.Markdown("Its face moves the portrait's. With a voice too, the mouth is the voice's.")
+    return {
+        "portrait": portrait,
+        "audio": audio,
+        "driving": driving,
+        "label": gr.Checkbox(True, label="Write AI-generated on every frame"),
+        "paste_back": gr.Checkbox(False, label="The whole picture, not the square around the face"),
+    }
+
+
+def _settings(speed: str) -> dict[str, Component]:
+    """What a visitor can leave alone, by the Request's names."""
+    with gr.Row():
+        duration = gr.Number(0, label="Seconds of the beginning", info="0: all of it", step=0.1)
+        face = gr.Number(1, label="Which face", info="1: the largest", precision=0)
+    head_pose = gr.Dropdown(HEAD_MOTIONS, value="automatic", label="Head")
+    expression = gr.Slider(0, 3, 1, step=0.1, label="Strength of the expression")
+    with gr.Row():
+        eyes = gr.Slider(0, 3, 1, step=0.1, label="Eyes")
+        mouth = gr.Slider(0, 3, 1, step=0.1, label="Mouth")
+    chosen = gr.Radio(list(SPEEDS), value=speed, label="Speed")
+    with gr.Row():
+        steps = gr.Slider(0, 100, 0, step=1, label="Steps", info="0: the model's own")
+        guidance_scale = gr.Slider(0, 10, 0, step=0.1, label="Guidance", info="0: the model's own")
+    seed = gr.Number(42, label="Seed", minimum=0, maximum=2**32 - 1, precision=0)
+    return {
+        "duration": duration,
+        "face": face,
+        "head_pose": head_pose,
+        "expression": expression,
+        "eyes": eyes,
+        "mouth": mouth,
+        "speed": chosen,
+        "steps": steps,
+        "guidance_scale": guidance_scale,
+        "seed": seed,
+    }
+
+
+def _outputs() -> list[Component]:
+    """The result, a sentence on it, and the landmarks."""
+    look: dict[str, Any] = {"interactive": False, "buttons": ["download"]}
+    return [
+        gr.Video(label="Result", elem_id="result", height=380, autoplay=True, **look),
+        gr.Markdown(elem_id="told"),
+        gr.Video(label="What it will do", elem_id="landmarks", height=230, **look),
+    ]
+
+
+def _wire(
+    page: gr.Blocks,
+    jobs: Jobs,
+    run: gr.Button,
+    stop: gr.Button,
+    wishes: dict[str, Component],
+    seen: list[Component],
+) -> None:
+    """What the buttons do, and leaving the page."""
+    job = run.click(
+        _runner(jobs, list(wishes)),
+        list(wishes.values()),
+        seen,
+        show_progress_on=seen[0],
+        scroll_to_output=True,
+        concurrency_limit=1,
+        api_visibility="private",
+    )
+    stop.click(_stopper(jobs), queue=False, api_visibility="private")
+    stop.click(lambda: "Stopped.", None, seen[1], cancels=job, queue=False, api_visibility="private")
+    page.unload(_stopper(jobs))
+
+
+def _runner(jobs: Jobs, names: list[str]) -> Callable[..., Iterator[tuple[Any, ...]]]:
+    """What the button does: values of the named fields in, (result, sentence, landmarks) out."""
+
+    def run(request: gr.Request, progress: gr.Progress = PROGRESS, *values: Any) -> Iterator[tuple[Any, ...]]:
+        wishes = dict(zip(names, values, strict=True))
+        wishes |= {name: wishes[name] or None for name in ZERO_IS_UNSAID}
+        if wishes["head_pose"] == "automatic":
+            wishes["head_pose"] = None
+        try:
+            for made in jobs.run(_visitor(request), wishes, partial(_shown, progress)):
+                yield made.video and str(made.video), made.told, str(made.landmarks)
+        except ValueError as error:
+            raise gr.Error(
+                str(error), duration=None, title="This cannot be animated", print_exception=False
+            ) from error
+        except Exception as error:
+            log.exception("a bug, found by a visitor")
+            raise gr.Error(
+                "Something went wrong that is no fault of yours: the log of the server has it."
+            ) from error
+
+    return run
+
+
+def _stopper(jobs: Jobs) -> Callable[[gr.Request], None]:
+    """What ends a visitor's job: the button, or a page that was closed."""
+
+    def stop(request: gr.Request) -> None:
+        jobs.stop(_visitor(request))
+
+    return stop
+
+
+def _shown(progress: gr.Progress, share: float, said: str) -> None:
+    progress(share, desc=said)
+
+
+def _visitor(request: gr.Request) -> str:
+    return str(request.session_hash)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
