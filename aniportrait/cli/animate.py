@@ -7,12 +7,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from aniportrait.cli.animation_list import Row, read_list
+from aniportrait.cli.animation_list import FILES, Row, read_list
 from aniportrait.cli.progress import Progress
 from aniportrait.cli.sentences import sentence_of
 from aniportrait.pipelines.animator import Animator
 from aniportrait.pipelines.request import Request
-from aniportrait.pipelines.speed import speed_of
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ def animator(config: DictConfig) -> Animator:
         pretrained=config.paths.pretrained,
         face_landmarker=config.paths.face_landmarker,
         device=config.device,
-        precision=config.precision or speed_of(config.speed).precision,
+        precision=config.precision,
         compile=config.compile,
         context=config.context,
         image_size=config.image_size,
@@ -46,11 +45,8 @@ def animator(config: DictConfig) -> Animator:
 def _settings(config: DictConfig) -> dict[str, Any]:
     """What `config` says of every field of a Request."""
     settings = {field.name: config[field.name] for field in fields(Request)}
-    interval = settings["guidance_interval"]
-    if interval is not None:
-        if len(interval) != 2:
-            raise ValueError(f"guidance_interval ({list(interval)}) must be two numbers, as in [0.2,0.8]")
-        settings["guidance_interval"] = (interval[0], interval[1])
+    if settings["guidance_interval"] is not None:
+        settings["guidance_interval"] = tuple(settings["guidance_interval"])
     return settings
 
 
@@ -58,15 +54,13 @@ def _animate_list(config: DictConfig, rows: list[Row]) -> None:
     """One after the other; a row that cannot be made is said and passed over, what is there already is left alone."""
     for row in rows:
         _check_out(row.out)
-    shared, failed, made, present = _settings(config), [], None, 0
+    shared, failed, present, made = _settings(config), [], 0, animator(config)
     for row in rows:
         if row.out.exists():
             present += 1
             continue
         try:
-            request = Request(**shared | dict(row.settings))
-            made = made or animator(config)
-            _write(made, request, row.out)
+            _write(made, Request(**shared | dict(row.settings)), row.out)
         except (ValueError, OSError) as error:
             log.error("row %d: %s", row.number, sentence_of(error))
             failed.append(row.number)
@@ -93,6 +87,14 @@ def _check_out(out: Path) -> None:
 
 
 def _write(made: Animator, request: Request, out: Path) -> None:
+    for name in FILES:
+        given = getattr(request, name)
+        if isinstance(given, str | Path) and out.exists() and Path(given).exists() and out.samefile(given):
+            raise ValueError(f"out={out} is what {name}= names: it would be overwritten")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"out={out} cannot be written there: {error.strerror}") from error
     with Progress() as progress:
         animation = made.animate(request, progress)
         animation.save(out, progress)

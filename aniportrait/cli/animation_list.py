@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from aniportrait.pipelines.request import Request
+from aniportrait.pipelines.request import HEAD_POSES, Request
 
 FILES = ("portrait", "audio", "driving", "track", "head_pose")
 """Columns whose values may be files: relative ones are looked for beside the list."""
-WORDS = ("predicted", "still", "driving", "absolute")
-"""Of head_pose, which are no files."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Row:
 def read_list(path: Path, folder: Path) -> list[Row]:
     """The rows of a CSV whose header names settings of animate.py.
 
-    `out` is where a row's video goes, relative to `folder`: <number>_<portrait's name>.mp4 where it is left out.
+    `out` is where a row's video goes, relative to `folder`: <portrait>_<what drives it>.mp4 where it is left out.
 
     Raises:
         ValueError: it is no such file, or a value is of the wrong type; FileNotFoundError.
@@ -50,7 +48,7 @@ def read_list(path: Path, folder: Path) -> list[Row]:
         raise ValueError(f"list={path} has no rows below its header")
     outs = [row.out for row in rows]
     if twice := next((out for out in outs if outs.count(out) > 1), None):
-        raise ValueError(f"list={path} writes {twice} more than once")
+        raise ValueError(f"list={path} writes {twice} more than once: name each in a column out")
     return rows
 
 
@@ -81,10 +79,12 @@ def _row(number: int, cells: Mapping[Any, Any], columns: dict[str, type], path: 
         if cell.strip():
             settings[name] = _value(name, cell.strip(), columns[name], f"list={path}, row {number}")
     for name in FILES:
-        if (value := settings.get(name)) and not (name == "head_pose" and value in WORDS):
+        if (value := settings.get(name)) and not (name == "head_pose" and value in HEAD_POSES):
             settings[name] = path.parent / value
-    stem = f"{number:04d}_{Path(settings.get('portrait', 'portrait')).stem}.mp4"
-    return Row(number, {k: v for k, v in settings.items() if k != "out"}, folder / settings.get("out", stem))
+    # no number: a list that is sorted anew means the same videos
+    stems = [Path(settings[name]).stem for name in FILES[:4] if name in settings]
+    out = folder / settings.pop("out", f"{'_'.join(stems) or 'animation'}.mp4")
+    return Row(number, settings, out)
 
 
 def _value(name: str, cell: str, kind: type, where: str) -> Any:

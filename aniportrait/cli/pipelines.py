@@ -35,10 +35,8 @@ def sampling_settings(weights: Weights, config: DictConfig, steps: int | None) -
     settings: dict[str, Any] = {
         name: value for name, value in (asked | {"steps": steps}).items() if value is not None
     }
-    if (interval := settings.get("guidance_interval")) is not None:
-        if len(interval) != 2:
-            raise ValueError(f"guidance_interval ({list(interval)}) must be two numbers, as in [0.2,0.8]")
-        settings["guidance_interval"] = (interval[0], interval[1])
+    if "guidance_interval" in settings:
+        settings["guidance_interval"] = tuple(settings["guidance_interval"])
     return replace(saved_networks.own_sampling(weights), seed=config.seed, **settings)
 
 

@@ -1,7 +1,7 @@
 """Typed top level of every entry's config: an unknown key or a wrong type fails while the config is composed."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, List  # noqa: UP035
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
@@ -153,7 +153,7 @@ class AnimateConfig:
     solver: str | None = None
     guidance_scale: float | None = None
     guidance_rescale: float | None = None
-    guidance_interval: Any = None
+    guidance_interval: List[float] | None = None  # noqa: UP006 (`list` is a field)
     context: str | None = None
     device: str = "cpu"
     precision: str | None = None

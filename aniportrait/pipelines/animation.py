@@ -129,7 +129,14 @@ class Animation:
 
     def _identity(self) -> str:
         """Differs where any frame would."""
-        told = (self._settings, self.fps, self._stride, self._origin, self._pipeline.windows)
+        told = (
+            self._settings,
+            self.fps,
+            self._stride,
+            self._origin,
+            self._pipeline.windows,
+            self._pipeline.image_size,
+        )
         digest = hashlib.sha256(repr(told).encode())
         for values in (self._picture.image, self._picture.track.landmarks, self.performance.points):
             digest.update(np.ascontiguousarray(values).data)

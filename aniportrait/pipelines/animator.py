@@ -5,11 +5,14 @@ animation = Animator("outputs/demo/weights").animate(Request("face.png", audio="
 animation.save("speaking.mp4")  # or: for frame in animation: ...
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import torch
 
@@ -22,17 +25,20 @@ from aniportrait.pipelines.animation import Animation
 from aniportrait.pipelines.label import labelled
 from aniportrait.pipelines.pasted_back import PastedBack
 from aniportrait.pipelines.performer import Performer
-from aniportrait.pipelines.picture import Picture, prepare_picture
+from aniportrait.pipelines.picture import Picture, prepare_picture, shrunk
 from aniportrait.pipelines.picture_file import read_image
+from aniportrait.pipelines.portrait import PortraitPipeline
 from aniportrait.pipelines.request import Request
 from aniportrait.pipelines.saved_choices import PRETRAINED
-from aniportrait.pipelines.saved_networks import own_sampling, portrait_pipeline
+from aniportrait.pipelines.saved_networks import own_sampling, portrait_pipeline, pretrained_of
 from aniportrait.pipelines.speed import speed_of
 
 __all__ = ["Animator", "Request"]
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
+LARGEST_FILM = 2160
+"""Longer side of films of whole pictures, pixels: players take no larger ones."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -44,7 +50,7 @@ class Animator:
         pretrained: where autoencoder and encoders lie that the folder does not bring.
         face_landmarker: MediaPipe's model file; None: where it can be found.
         device: cpu, cuda or cuda:N.
-        precision: of the frames' networks: fp32, bf16 or fp16.
+        precision: of the frames' networks: fp32, bf16 or fp16; None: what a request's speed states.
         compile: a backend of torch.compile; None: not compiled.
         context: windows of long videos, open or closed_loop (AniPortrait's); None: those of the weights.
         image_size: side of the sampled square, pixels; None: that of the training.
@@ -57,26 +63,41 @@ class Animator:
         pretrained: str | Path = PRETRAINED,
         face_landmarker: str | None = None,
         device: str = "cpu",
-        precision: str = "fp32",
+        precision: str | None = None,
         compile: str | None = None,
         context: str | None = "open",
         image_size: int | None = None,
     ):
-        if precision not in PRECISIONS:
+        if precision not in (None, *PRECISIONS):
             raise ValueError(f"precision={precision} must be one of {', '.join(PRECISIONS)}")
+        if compile is not None and compile not in torch._dynamo.list_backends(None):
+            raise ValueError(f"compile={compile} is no backend of torch.compile; inductor is the usual one")
         _check_device(device)
         self._weights, self._pretrained = open_weights(weights), Path(pretrained)
         self._task_file = find_task_file(face_landmarker)
-        self._device = device
-        self._portrait = portrait_pipeline(
-            self._weights, self._pretrained, device, context=context, image_size=image_size
-        )
-        for_inference(self._portrait.networks, PRECISIONS[precision], compile)
-        self._origin = (_files_of(self._weights.source), precision, compile)
+        self._device, self._precision, self._compile = device, precision, compile
+        self._context, self._image_size = context, image_size
+        self._pipelines: dict[str, PortraitPipeline] = {}
+
+    def _pipeline(self, precision: str) -> PortraitPipeline:
+        """The frame sampler, loaded when it is first wanted."""
+        if precision not in self._pipelines:
+            pipeline = portrait_pipeline(
+                self._weights,
+                self._pretrained,
+                self._device,
+                context=self._context,
+                image_size=self._image_size,
+            )
+            for_inference(pipeline.networks, PRECISIONS[precision], self._compile)
+            self._pipelines[precision] = pipeline
+        return self._pipelines[precision]
 
     def animate(self, request: Request, progress: Progress | None = None) -> Animation:
         """Everything up to the sampling, which is done as the animation is iterated over or saved."""
         speed = speed_of(request.speed)
+        precision = self._precision or speed.precision
+        pipeline = self._pipeline(precision)
         asked = ("steps", "solver", "guidance_scale", "guidance_rescale", "guidance_interval", "seed")
         settings = speed.settings(
             own_sampling(self._weights), {name: getattr(request, name) for name in asked}
@@ -85,16 +106,35 @@ class Animator:
             image, what = request.portrait, "the portrait"
             if not isinstance(image, np.ndarray):
                 image, what = read_image(image), f"portrait {image}"
+            if request.paste_back:
+                image = shrunk(image, LARGEST_FILM)
             picture = prepare_picture(image, landmarker, what, request.face)
             performance = self._performer.performance(request, picture, landmarker, progress)
         return Animation(
-            self._portrait,
+            pipeline,
             picture,
             performance,
             settings,
             speed.stride,
             _finishing(request, image, picture),
-            repr((self._origin, request.paste_back, request.label)),
+            repr((*self._origin(precision), request.label, _pasting(request, image, picture))),
+        )
+
+    def _origin(self, precision: str) -> tuple[Any, ...]:
+        """What decides, besides a request, how frames come out."""
+        brought = [
+            _files_of(self._weights.source),
+            *map(_files_of, pretrained_of(self._weights, self._pretrained)),
+        ]
+        device = torch.device(self._device).type
+        return (
+            version("aniportrait"),
+            torch.__version__,
+            av.library_versions,
+            brought,
+            device,
+            precision,
+            self._compile,
         )
 
     @cached_property
@@ -113,16 +153,25 @@ def _finishing(
     return lambda frames: map(labelled, pasted(frames))
 
 
+def _pasting(request: Request, image: np.ndarray, picture: Picture) -> str:
+    """Differs where frames would be pasted into something else, or elsewhere."""
+    if not request.paste_back:
+        return ""
+    return f"{picture.crop} {image.shape} {hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()}"
+
+
 def _check_device(device: str) -> None:
     try:
         kind, index = torch.device(device).type, torch.device(device).index
-    except RuntimeError as error:
-        raise ValueError(f"device={device} is no device of torch: cpu, cuda or cuda:N") from error
+    except RuntimeError:
+        kind, index = "", None
+    if kind not in ("cpu", "cuda"):
+        raise ValueError(f"device={device} must be cpu, cuda or cuda:N")
     if kind == "cuda" and (index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device={device} is not there: torch sees {torch.cuda.device_count()} GPUs")
 
 
 def _files_of(path: Path) -> list[tuple[Any, ...]]:
-    """Name, size and time of a weights folder's or checkpoint's files."""
-    files = sorted((*path.glob("*.safetensors"), *path.glob("*.json"))) if path.is_dir() else [path]
+    """Name, size and time of a folder's files, or of a checkpoint."""
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
     return [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]

@@ -64,7 +64,7 @@ class Performer:
         voice = _voice(request).to(self._device)
         fps = request.fps or own_fps(self._weights, "audio2mesh")
         frames = frame_count(voice.shape[-1], fps)
-        motion = self._head_motion(request, picture, fps, frames / fps, landmarker, "predicted")
+        motion = self._head_motion(request, picture, fps, frames / fps, landmarker)
         head_pose = motion(voice, frames, fps, self._generator(request))
         speech = self._speech(voice, fps)
         points = speaking_landmarks(picture, speech, head_pose, self._face, request.strength)
@@ -76,9 +76,10 @@ class Performer:
         speaks = request.audio is not None
         fps = request.fps or own_fps(self._weights, "audio2mesh" if speaks else "denoising_unet")
         sound = SoundFile(cast(str, request.audio)) if speaks else _sound_of_film(request)
-        film, speech, heard = _film(request, fps, landmarker, progress), None, None
-        if speaks:
-            heard = _voice(request).to(self._device)
+        heard = _voice(request).to(self._device) if speaks else None
+        seconds = request.duration if heard is None else heard.shape[-1] / SAMPLE_RATE
+        film, speech = _film(request, fps, seconds, landmarker, progress), None
+        if heard is not None:
             film, speech = film.played(frame_count(heard.shape[-1], fps), fps), self._speech(heard, fps)
         frames, head_pose = len(film.face), None
         if request.head_pose == "absolute":
@@ -87,7 +88,7 @@ class Performer:
         elif request.head_pose not in (None, "driving"):
             if request.head_pose == "predicted" and not speaks:
                 heard = _heard(request, sound, frames / fps).to(self._device)
-            motion = self._head_motion(request, picture, fps, frames / fps, landmarker, "still")
+            motion = self._head_motion(request, picture, fps, frames / fps, landmarker)
             head_pose = motion(heard, frames, fps, self._generator(request))
         points = driven_landmarks(picture, film, self._face, request.strength, head_pose, speech)
         return Performance(points, fps, sound)
@@ -110,19 +111,13 @@ class Performer:
         fps: float,
         seconds: float,
         landmarker: FaceLandmarker,
-        usual: str,
     ) -> HeadMotion:
-        wanted = usual if request.head_pose is None else request.head_pose
+        wanted = request.head_pose or "predicted"
         if wanted == "still":
             return StillHead()
         if wanted == "predicted":
             return predicted_motion(self._weights, self._pretrained, self._device, request.style)
         path, pose = Path(wanted), picture.track.pose_matrix[0]
-        if not path.is_file():
-            raise ValueError(
-                f"head_pose={wanted} must be predicted, still, driving, absolute, or a file: "
-                "a template (.npz, .npy) or a video"
-            )
         if path.suffix.lower() in (".npz", ".npy"):
             return PoseTemplate.load(path, pose)
         return PoseTemplate.of_film(LandmarkTrack(read_track(path, fps, landmarker, seconds), fps), pose)
@@ -141,16 +136,15 @@ def _voice(request: Request) -> Tensor:
 
 
 def _film(
-    request: Request, fps: float, landmarker: FaceLandmarker, progress: Progress | None
+    request: Request, fps: float, seconds: float | None, landmarker: FaceLandmarker, progress: Progress | None
 ) -> LandmarkTrack:
-    """The face to follow, at `fps`, the beginning that is asked for."""
+    """The face to follow, at `fps`, its first `seconds`."""
     if request.driving is not None:
-        track = read_track(request.driving, fps, landmarker, request.duration, progress)
-        return LandmarkTrack(track, fps)
+        return LandmarkTrack(read_track(request.driving, fps, landmarker, seconds, progress), fps)
     film = LandmarkTrack.load(cast(str, request.track)).at(fps)
-    if request.duration is None:
+    if seconds is None:
         return film
-    return LandmarkTrack(film.face[: max(1, round(request.duration * fps))], fps)
+    return LandmarkTrack(film.face[: max(1, round(seconds * fps))], fps)
 
 
 def _sound_of_film(request: Request) -> SoundFile | None:
@@ -171,5 +165,6 @@ def _heard(request: Request, sound: SoundFile | None, seconds: float) -> Tensor:
     if sound is None:
         raise NoAudioError(f"head_pose=predicted needs a voice, and driving={request.driving} has no sound")
     begin = sound.begin or 0.0
-    audio = read_audio(sound.path, begin, begin + seconds)[: round(seconds * SAMPLE_RATE)]
+    audio, samples = read_audio(sound.path, begin, begin + seconds), round(seconds * SAMPLE_RATE)
+    audio = np.pad(audio[:samples], (0, max(0, samples - len(audio))))  # silence where the sound ends first
     return torch.from_numpy(np.asarray(audio, np.float32))[None]

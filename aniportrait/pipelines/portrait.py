@@ -1,5 +1,6 @@
 """A portrait and a path of meshes and head poses -> frames of that face moving."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,11 @@ from aniportrait.diffusion.solvers import check_solver, solver_of
 from aniportrait.diffusion.wavefront import Wavefront
 from aniportrait.face.draw import draw_pose_images
 from aniportrait.models.portrait_networks import Portrait, PortraitNetworks
+
+DECODED = 32
+"""Frames whose decoded pictures are in memory as floats."""
+MOST_STEPS = 1000
+"""Timesteps of the noise schedules."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,17 @@ class SamplingSettings:
     solver: str = "ddim"
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps ({self.steps}) must be at least 1")
+        if not 1 <= self.steps <= MOST_STEPS:
+            raise ValueError(f"steps ({self.steps}) must be at least 1 and at most {MOST_STEPS}")
+        if not math.isfinite(self.guidance_scale):
+            raise ValueError(f"guidance_scale ({self.guidance_scale}) must be a number")
+        interval = self.guidance_interval
+        if len(interval) != 2 or not 0 <= interval[0] < interval[1] <= 1:
+            raise ValueError(
+                f"guidance_interval ({interval}) must be two numbers that rise within 0 to 1, as [0.2,0.8]"
+            )
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed ({self.seed}) must be from 0 to 2^63 - 1")
         if not 0 <= self.guidance_rescale <= 1:
             raise ValueError(f"guidance_rescale ({self.guidance_rescale}) must be from 0 to 1")
         check_solver(self.solver)
@@ -179,8 +194,11 @@ class PortraitPipeline:
 
     def images(self, latents: Tensor, known: Portrait) -> np.ndarray:
         """Sampled latents (b, f, c, h, w) -> (b, f, image_size, image_size, 3) uint8."""
-        latents = self.networks.latent_space.decode(latents.to(self.dtype), known.reference_latents)
-        return np.stack([tensor_to_images(frames) for frames in self.networks.decode(latents)])
+        decoded = []
+        for part in latents.to(self.dtype).split(DECODED, dim=1):
+            part = self.networks.latent_space.decode(part, known.reference_latents)
+            decoded.append(np.stack([tensor_to_images(frames) for frames in self.networks.decode(part)]))
+        return np.concatenate(decoded, axis=1)
 
     def pose_images(self, points: np.ndarray) -> Tensor:
         """(f, n, 2 or 3) points in [0, 1] -> (f, 3, h, w) drawn landmarks in [-1, 1], in main memory."""

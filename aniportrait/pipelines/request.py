@@ -7,6 +7,8 @@ import numpy as np
 
 from aniportrait.pipelines.expression import ExpressionStrength
 
+HEAD_POSES = ("predicted", "still", "driving", "absolute")
+
 
 @dataclass(frozen=True)
 class Request:
@@ -28,7 +30,8 @@ class Request:
         face: which face of the portrait, from 1, the largest; None: the largest.
         fps: frames per second; None: the model's own.
         duration: seconds of the beginning to make.
-        paste_back: whether frames are the whole picture, with the face put back into it, and not the square around it.
+        paste_back: whether frames are the whole picture, with the face put back into it, and not the square around it;
+            shrunk to 2160 pixels if it is larger.
         label: whether every frame says that it is AI-generated.
         speed: exact, balanced or fast.
         seed: of noise and head motion.
@@ -79,8 +82,17 @@ class Request:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"{name} ({value:g}) must be more than 0 {unit}")
-        if self.fps is not None and self.fps > 120:
-            raise ValueError(f"fps ({self.fps:g}) must be at most 120")
+        if self.fps is not None and not 1 <= self.fps <= 120:
+            raise ValueError(f"fps ({self.fps:g}) must be from 1 to 120")
+        if (
+            self.head_pose is not None
+            and self.head_pose not in HEAD_POSES
+            and not Path(self.head_pose).is_file()
+        ):
+            raise ValueError(
+                f"head_pose={self.head_pose} must be {', '.join(HEAD_POSES)}, or a file: "
+                "a template (.npz, .npy) or a video"
+            )
         for name in ("portrait", "audio", "driving", "track"):
             self._check_file(name)
 

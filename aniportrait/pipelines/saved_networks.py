@@ -141,3 +141,15 @@ def _built(weights: Weights, name: str, pretrained: str | Path) -> Any:
         parts[part] = option(pretrained, sizes.pop(part, {}), f"{what}.{part}")
     network = ALWAYS[name] if name in ALWAYS else CHOICES[name][chosen[name]]
     return network(pretrained, sizes, what, **parts)
+
+
+def pretrained_of(weights: Weights, pretrained: str | Path) -> list[Path]:
+    """Where networks lie that make frames and that the weights do not bring, as far as there is such a place."""
+    choices = choices_of(weights, "denoising_unet")
+    folders = [
+        CHOICES[name][choices[name]].folder
+        for name in ("autoencoder", "image_encoder")
+        if name not in weights
+    ]
+    paths = [Path(pretrained) / folder for folder in folders if folder is not None]
+    return [path for path in paths if path.exists()]

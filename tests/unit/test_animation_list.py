@@ -33,7 +33,7 @@ def test_cells_have_the_types_of_their_settings_and_empty_ones_are_left_to_the_c
     assert second.settings["audio"] == Path("/far/v.wav")
     assert second.settings["head_pose"] == tmp_path / "nod.npz"
     assert "seed" not in second.settings
-    assert second.out == Path("made/0002_b.mp4")
+    assert second.out == Path("made/b_v.mp4")
 
 
 @pytest.mark.parametrize(
