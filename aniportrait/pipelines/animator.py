@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from aniportrait.checkpoints.store import open_weights
+from aniportrait.data.face_search import shrunk
 from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.face.task_file import find_task_file
@@ -25,7 +26,7 @@ from aniportrait.pipelines.animation import Animation
 from aniportrait.pipelines.label import labelled
 from aniportrait.pipelines.pasted_back import PastedBack
 from aniportrait.pipelines.performer import Performer
-from aniportrait.pipelines.picture import Picture, prepare_picture, shrunk
+from aniportrait.pipelines.picture import Picture, prepare_picture
 from aniportrait.pipelines.picture_file import read_image
 from aniportrait.pipelines.portrait import PortraitPipeline
 from aniportrait.pipelines.request import Request

@@ -78,15 +78,6 @@ def prepare_picture(
     return Picture(square if side == MEASURE_SIZE else crop.cut(image, side), track, crop)
 
 
-def shrunk(image: np.ndarray, longest_side: int) -> np.ndarray:
-    """(h, w, 3) uint8 no larger than `longest_side`; as it is where it fits."""
-    scale = longest_side / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-
-
 @dataclass(frozen=True)
 class _Still:
     """A picture as the face search takes it."""
