@@ -26,7 +26,7 @@ WEIGHTS ?= $(DEMO)/weights
 # About four minutes on two cores; the config's own default takes one.
 STAGE1_STEPS ?= 420
 
-.PHONY: help install moonshine judges sweeps system-libraries format lint types test test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train memory demo experiment-stage1 experiment-stage2 web ci clean
+.PHONY: help install moonshine judges sweeps system-libraries format lint types test test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train bench-animate memory demo experiment-stage1 experiment-stage2 web ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,16 @@ bench-sampling: $(INSTALLED) ## what the exact savings of sampling are worth, on
 bench-train: export OMP_WAIT_POLICY := PASSIVE
 bench-train: $(INSTALLED) ## what a step of stages 1 and 2 costs, part by part, in float32 and bf16, from pixels and from cached latents
 	$(PY) tests/benchmarks/training.py
+
+# On what a demo has made: DEMO=<its folder>.
+BENCHED = --weights "$(DEMO)/weights" --portrait "$(DEMO)/samples/portrait.png" --audio "$(DEMO)/samples/voice.wav"
+
+bench-animate: export OMP_WAIT_POLICY := PASSIVE
+bench-animate: $(INSTALLED) ## what an animation costs by each speed profile, how far they are from exact, memory by length; after a demo
+	$(PY) tests/benchmarks/animation.py
+	@[ -f "$(DEMO)/weights/model.json" ] || { echo "distances and memory are measured on trained weights: make demo first"; exit 1; }
+	$(PY) tests/benchmarks/animation_distances.py $(BENCHED)
+	$(PY) tests/benchmarks/animation_memory.py $(BENCHED)
 
 memory: $(INSTALLED) ## estimate the GPU memory of training at full size, for cards of 24, 40 and 80 GB
 	$(PY) tests/benchmarks/memory.py

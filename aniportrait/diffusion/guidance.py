@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, long, nn
+import torch
+from torch import Tensor
 
 from aniportrait.diffusion.pose_track import PoseTrack
-from aniportrait.models.reference_attention import ReferenceFeatures
+from aniportrait.models.reference_attention import FirstHalf
 
 
 class GuidedDenoiser:
@@ -17,7 +18,7 @@ class GuidedDenoiser:
         pose_features: a track that is asked for each window, or all frames' features, (b, f, c, h, w) each.
         image_embeds: (b, 1, d); its device and dtype are the denoiser's.
         reference_features: name -> (b, l, c).
-        guidance_scale: w in u + w (c - u); 1.0 is off and costs one pass.
+        guidance_scale: w in u + w (c - u); 1.0 is off and costs half.
         guidance_rescale: share of the contrast that guidance adds to be taken back, 0 to 1; see `rescaled`.
         guidance_interval: from and to which time of the schedule, 0 (clean) to 1 (noise), there is guidance; outside it
             costs nothing. It does its work in the middle (https://arxiv.org/abs/2404.07724).
@@ -42,21 +43,32 @@ class GuidedDenoiser:
         self._denoiser, self._pose_features, self._embeds = denoiser, pose_features, image_embeds
         self._scale, self._rescale = guidance_scale, guidance_rescale
         self._interval = begin * last_timestep, end * last_timestep
-        self._answers, self._keys_and_values = denoiser.projected(image_embeds, reference_features)
+        self._answers, self._portrait = denoiser.projected(image_embeds, reference_features)
+        null = torch.zeros_like(image_embeds)
+        self._both_answers, _ = denoiser.projected(torch.cat([image_embeds, null]), None)
+        self._first_half = None
+        if self._portrait is not None:
+            self._first_half = {name: FirstHalf(portrait) for name, portrait in self._portrait.items()}
 
     def __call__(self, noisy_latents: Tensor, timestep: int, frames: Tensor) -> Tensor:
-        """Latents (b, n, c, h, w) of frames (n,) at a time of the schedule -> prediction, float32."""
-        guided = self._interval[0] <= timestep < self._interval[1]
-        return guided_prediction(
-            self._denoiser,
-            noisy_latents.to(self._embeds.dtype),
-            self._embeds.new_full((len(noisy_latents),), timestep, dtype=long),
-            image_embeds=self._answers,
-            pose_features=self._pose_of(frames),
-            reference_features=self._keys_and_values,
-            guidance_scale=self._scale if guided else 1.0,
-            guidance_rescale=self._rescale,
-        ).float()
+        """Latents (b, n, c, h, w) of frames (n,) at a time of the schedule -> u + w (c - u), float32.
+
+        c is told of the portrait, u is not (no reference, zero embedding); both are asked for as one batch.
+        """
+        noisy_latents, pose = noisy_latents.to(self._embeds.dtype), self._pose_of(frames)
+        timesteps = self._embeds.new_full((len(noisy_latents),), timestep, dtype=torch.long)
+        if self._scale == 1.0 or not self._interval[0] <= timestep < self._interval[1]:
+            return self._denoiser(noisy_latents, timesteps, self._answers, pose, self._portrait).float()
+        both = self._denoiser(
+            _twice(noisy_latents),
+            _twice(timesteps),
+            self._both_answers,
+            None if pose is None else tuple(map(_twice, pose)),
+            self._first_half,
+        )
+        conditional, unconditional = both.chunk(2)
+        guided = unconditional + self._scale * (conditional - unconditional)
+        return rescaled(guided, conditional, self._rescale).float()
 
     def _pose_of(self, frames: Tensor) -> tuple[Tensor, ...] | None:
         """The features (b, n, c, h, w) of a window's frames (n,)."""
@@ -67,27 +79,8 @@ class GuidedDenoiser:
         return tuple(feature[:, frames.to(feature.device)] for feature in self._pose_features)
 
 
-def guided_prediction(
-    denoiser: nn.Module,
-    noisy_latents: Tensor,
-    timesteps: Tensor,
-    *,
-    image_embeds: Tensor | dict[str, Tensor],
-    pose_features: Sequence[Tensor] | None,
-    reference_features: ReferenceFeatures | None,
-    guidance_scale: float,
-    guidance_rescale: float = 0.0,
-) -> Tensor:
-    """u + w (c - u), where u sees no portrait (no reference, zero embedding); w = 1 is c alone, in one pass.
-
-    Args and returns as DenoisingUNet.forward; guidance_scale is w, guidance_rescale as in `rescaled`.
-    """
-    conditional = denoiser(noisy_latents, timesteps, image_embeds, pose_features, reference_features)
-    if guidance_scale == 1.0:
-        return conditional
-    unconditional = denoiser(noisy_latents, timesteps, None, pose_features, None)
-    guided = unconditional + guidance_scale * (conditional - unconditional)
-    return rescaled(guided, conditional, guidance_rescale)
+def _twice(tensor: Tensor) -> Tensor:
+    return torch.cat([tensor, tensor])
 
 
 def rescaled(guided: Tensor, conditional: Tensor, share: float) -> Tensor:

@@ -17,7 +17,16 @@ class KeyValue(NamedTuple):
     value: Tensor
 
 
-ReferenceFeatures = dict[str, Tensor] | dict[str, KeyValue]
+class FirstHalf(NamedTuple):
+    """A portrait, in either form, that the first half of a batch of clips attends to; the second has none.
+
+    So guidance asks both its questions at once: with twice the clips every weight is read once.
+    """
+
+    portrait: Tensor | KeyValue
+
+
+ReferenceFeatures = dict[str, Tensor] | dict[str, KeyValue] | dict[str, FirstHalf]
 """Attention name -> a portrait's tokens (b, l, c) as ReferenceNet records them, or what the denoiser made of them."""
 
 
@@ -58,20 +67,38 @@ class ReferenceAttention(AttnProcessor2_0):
         """
         if recorded is not None:
             recorded.setdefault(self.name, hidden_states)
-        seen, mask = project_tokens(attn, hidden_states), None
-        if reference_features is not None:
-            portrait = reference_features[self.name]
-            if not isinstance(portrait, KeyValue):
-                portrait = project_tokens(attn, portrait)
-            seen, mask = _with_portrait(seen, portrait, reference_keep)
-        attended = attend(_heads(attn.to_q(hidden_states), attn.heads), seen.key, seen.value, mask)
+        query, own = _heads(attn.to_q(hidden_states), attn.heads), project_tokens(attn, hidden_states)
+        portrait = None if reference_features is None else reference_features[self.name]
+        if isinstance(portrait, FirstHalf):
+            told, untold = zip(query.chunk(2), own.key.chunk(2), own.value.chunk(2), strict=True)
+            attended = torch.cat(
+                [_attended(attn, told[0], KeyValue(*told[1:]), portrait.portrait), _joined(attend(*untold))]
+            )
+        else:
+            attended = _attended(attn, query, own, portrait, reference_keep)
         project, dropout = cast(Any, attn.to_out)
-        return dropout(project(rearrange(attended, "n k l d -> n l (k d)")))
+        return dropout(project(attended))
 
 
 def project_tokens(attn: Any, tokens: Tensor) -> KeyValue:
     """Keys and values that the attention module `attn` makes of tokens (b, l, c)."""
     return KeyValue(*(_heads(projection(tokens), attn.heads) for projection in (attn.to_k, attn.to_v)))
+
+
+def _attended(
+    attn: Any, query: Tensor, own: KeyValue, portrait: Tensor | KeyValue | None, keep: Tensor | None = None
+) -> Tensor:
+    """(b * f, l, c) of queries (b * f, k, l, d) that attend to their own frame and, if there is one, a portrait."""
+    if portrait is None:
+        return _joined(attend(query, *own))
+    if not isinstance(portrait, KeyValue):
+        portrait = project_tokens(attn, portrait)
+    seen, mask = _with_portrait(own, portrait, keep)
+    return _joined(attend(query, *seen, mask))
+
+
+def _joined(attended: Tensor) -> Tensor:
+    return rearrange(attended, "n k l d -> n l (k d)")
 
 
 def _heads(tokens: Tensor, heads: int) -> Tensor:

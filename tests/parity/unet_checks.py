@@ -11,7 +11,7 @@ from golden import Golden, network_of
 from published import denoising_unet, reference_net
 from torch import Tensor, nn
 
-from aniportrait.diffusion.guidance import guided_prediction
+from aniportrait.diffusion.guidance import GuidedDenoiser
 from aniportrait.models.denoising_unet import DenoisingUNet
 
 GUIDANCE_SCALE = 3.5  # the original's default
@@ -81,15 +81,14 @@ def check_reference_control(golden: Golden) -> Iterator[Check]:
         else:
             yield Check(f"{name}, one batch", difference(_both_in_one_batch(denoiser, *inputs), theirs))
             unconditional, conditional = theirs.chunk(2)
-            guided = guided_prediction(
+            guide = GuidedDenoiser(
                 denoiser,
-                latents,
-                inputs[1].flatten()[-len(latents) :],
-                image_embeds=embeds[-len(latents) :],
                 pose_features=inputs[3],
+                image_embeds=embeds[-len(latents) :],
                 reference_features=features,
                 guidance_scale=GUIDANCE_SCALE,
             )
+            guided = guide(latents, int(inputs[1].flatten()[-1]), torch.arange(latents.shape[1]))
             expected = unconditional + GUIDANCE_SCALE * (conditional - unconditional)
             yield Check(f"{name}, guidance {GUIDANCE_SCALE}", difference(guided, expected))
 

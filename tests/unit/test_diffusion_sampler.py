@@ -6,11 +6,12 @@ from benchmarks.sampling import EveryTime
 from torch import nn
 
 from aniportrait.diffusion.context import ClosedLoopWindows, OpenWindows
-from aniportrait.diffusion.guidance import guided_prediction, rescaled
+from aniportrait.diffusion.guidance import GuidedDenoiser, rescaled
 from aniportrait.diffusion.noise_schedule import build_scheduler
 from aniportrait.diffusion.pose_track import PoseTrack
 from aniportrait.diffusion.sampler import initial_noise, sample
 from aniportrait.models.denoising_unet import DenoisingUNet
+from aniportrait.models.reference_attention import FirstHalf
 from aniportrait.models.reference_net import ReferenceNet
 
 SCHEDULER = build_scheduler()
@@ -25,14 +26,15 @@ class AsGiven(nn.Module):
 
 
 class Oracle(AsGiven):
-    """Predicts the velocity towards the values in its first pose feature; counts its calls."""
+    """Predicts the velocity towards the values in its first pose feature; counts clips and frames of its calls."""
 
     def __init__(self):
         super().__init__()
         self.calls = []
 
     def forward(self, noisy_latents, timesteps, image_embeds, pose_features, reference_features):
-        self.calls.append((noisy_latents.shape[1], image_embeds is not None, reference_features is not None))
+        halves = isinstance(reference_features["name"], FirstHalf)
+        self.calls.append((*noisy_latents.shape[:2], "half told" if halves else "told"))
         alpha = SCHEDULER.alphas_cumprod[timesteps][:, None, None, None, None]
         return (alpha.sqrt() * noisy_latents - pose_features[0]) / (1 - alpha).sqrt()
 
@@ -41,8 +43,7 @@ class Deaf(AsGiven):
     """Predicts the same for every frame, from the portrait alone."""
 
     def forward(self, noisy_latents, timesteps, image_embeds, pose_features, reference_features):
-        value = 0.0 if image_embeds is None else image_embeds[..., None, None]
-        return torch.zeros_like(noisy_latents) + value
+        return torch.zeros_like(noisy_latents) + image_embeds[..., None, None]
 
 
 class Tilted(Deaf):
@@ -85,20 +86,20 @@ def test_a_denoiser_that_ignores_frames_moves_all_of_them_alike():
 def test_without_guidance_there_is_one_pass_for_each_window_and_step():
     oracle = Oracle()
     draw(oracle, 28)
-    assert oracle.calls == [(16, True, True)] * 4 * 2
+    assert oracle.calls == [(1, 16, "told")] * 4 * 2
 
 
-def test_with_guidance_every_second_pass_sees_no_portrait():
+def test_with_guidance_every_pass_is_of_twice_the_clips_of_which_half_have_no_portrait():
     oracle = Oracle()
     draw(oracle, 16, guidance_scale=2.0)
-    assert oracle.calls == [(16, True, True), (16, False, False)] * 4
+    assert oracle.calls == [(2, 16, "half told")] * 4
 
 
 def test_guidance_goes_from_the_unconditional_through_the_conditional():
     given = {"image_embeds": EMBEDS, "pose_features": None, "reference_features": None}
     noisy = torch.randn(1, 3, 1, 2, 2)
     for scale, expected in ((1.0, 2.0), (3.5, 7.0), (0.0, 0.0)):
-        prediction = guided_prediction(Deaf(), noisy, torch.tensor([1]), **given, guidance_scale=scale)
+        prediction = GuidedDenoiser(Deaf(), **given, guidance_scale=scale)(noisy, 1, torch.arange(3))
         assert torch.equal(prediction, torch.full_like(noisy, expected))
 
 
@@ -124,11 +125,11 @@ def test_rescaling_reaches_the_samples_of_guided_sampling_alone():
     assert torch.equal(*unguided)
 
 
-def test_guidance_outside_of_its_interval_is_off_and_costs_no_pass():
+def test_guidance_outside_of_its_interval_is_off_and_costs_nothing():
     oracle = Oracle()
     draw(oracle, 16, guidance_scale=2.0, guidance_interval=(0.2, 0.8))  # 4 steps, at 999, 749, 499, 249
-    told, untold = (16, True, True), (16, False, False)
-    assert oracle.calls == [told, told, untold, told, untold, told, untold]
+    told, half_told = (1, 16, "told"), (2, 16, "half told")
+    assert oracle.calls == [told, half_told, half_told, half_told]
     with pytest.raises(ValueError, match=r"guidance_interval \(0.8, 0.2\) must rise within 0 to 1"):
         draw(oracle, guidance_interval=(0.8, 0.2))
 
@@ -163,20 +164,40 @@ def test_a_portrait_projected_once_a_video_gives_the_frames_of_one_projected_at_
 
 def test_the_unconditional_pass_never_attends_to_the_portrait():
     net, denoiser = small_denoiser()
-    noisy, timesteps = torch.randn(1, 3, 2, 4, 4), torch.tensor([500])
+    noisy, frames = torch.randn(2, 3, 2, 4, 4), torch.arange(3)
     with torch.no_grad():
-        alone = denoiser(noisy, timesteps)
-        for portrait in torch.randn(2, 1, 2, 4, 4):
-            guided = guided_prediction(
-                denoiser,
-                noisy,
-                timesteps,
-                image_embeds=EMBEDS,
-                pose_features=None,
-                reference_features=net(portrait, EMBEDS),
-                guidance_scale=0.0,
+        alone = denoiser(noisy, torch.tensor([500, 500]))
+        for portraits in torch.randn(2, 2, 2, 4, 4):
+            embeds = EMBEDS.expand(2, 1, 1)
+            given = {
+                "pose_features": None,
+                "image_embeds": embeds,
+                "reference_features": net(portraits, embeds),
+            }
+            guided, told = (
+                GuidedDenoiser(denoiser, **given, guidance_scale=scale)(noisy, 500, frames)
+                for scale in (0.0, 1.0)
             )
             assert torch.allclose(guided, alone, atol=1e-5)
+            assert not torch.allclose(told, alone, atol=1e-3)
+
+
+def test_a_batch_of_guided_and_unguided_clips_says_of_each_what_it_says_alone():
+    net, denoiser = small_denoiser()
+    noisy, embeds, scale = torch.randn(2, 3, 2, 4, 4), EMBEDS.expand(2, 1, 1), 3.5
+    with torch.no_grad():
+        features = net(torch.randn(2, 2, 4, 4), embeds)
+        time = torch.tensor([500, 500])
+        conditional, unconditional = denoiser(noisy, time, embeds, None, features), denoiser(noisy, time)
+        guided = GuidedDenoiser(
+            denoiser,
+            pose_features=None,
+            image_embeds=embeds,
+            reference_features=features,
+            guidance_scale=scale,
+        )(noisy, 500, torch.arange(3))
+    expected = unconditional + scale * (conditional - unconditional)
+    assert torch.allclose(guided, expected, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_a_track_of_pose_features_serves_as_well_as_the_features():
