@@ -38,6 +38,9 @@ HEAD_MOTIONS = [
 ]
 ZERO_IS_UNSAID = ("duration", "steps", "guidance_scale")
 """Fields for numbers, which Gradio does not leave empty."""
+BUG = "Something went wrong that is no fault of yours: the server's log has it."
+READING_SECONDS = 20
+"""How long a message stays."""
 PROGRESS = gr.Progress()
 """As a default it asks Gradio for the bar of the running job."""
 LOOK = gr.themes.Soft(
@@ -65,19 +68,24 @@ def web(config: DictConfig) -> None:
         unfinished.mkdir()
         os.environ["GRADIO_TEMP_DIR"] = str(uploads)
         with closing(Jobs(made, uploads, unfinished, config.longest_seconds)) as jobs:
-            page = build_page(jobs, config.speed, config.keep_minutes)
-            page.queue(max_size=config.waiting)
+            page = build_page(jobs, config.speed, config.keep_minutes, config.waiting)
             launch(page, config.host, config.port, config.largest_megabytes)
             log.info("the page is at http://%s:%d/, Ctrl-C ends it", config.host, config.port)
             Event().wait()
 
 
-def build_page(jobs: Jobs, speed: str = "exact", keep_minutes: float = 60) -> gr.Blocks:
-    """The page: what goes in on the left, what comes out on the right."""
-    seconds = round(60 * keep_minutes)
-    page = gr.Blocks(
-        title="AniPortrait", analytics_enabled=False, delete_cache=(max(1, min(60, seconds)), seconds)
-    )
+def build_page(jobs: Jobs, speed: str = "exact", keep_minutes: float = 60, waiting: int = 8) -> gr.Blocks:
+    """The page: what goes in on the left, what comes out on the right.
+
+    Args:
+        jobs: what it asks for.
+        speed: what it proposes.
+        keep_minutes: after which uploads and results are removed.
+        waiting: visitors in the queue.
+    """
+    age = max(1, round(60 * keep_minutes))
+    page = gr.Blocks(title="AniPortrait", analytics_enabled=False, delete_cache=(min(60, age), age))
+    page.queue(max_size=waiting)
     with page:
         gr.Markdown(
             "# AniPortrait\nA portrait and a voice, or a portrait and a video of a face, become a video."
@@ -249,14 +257,10 @@ def _runner(jobs: Jobs, names: list[str]) -> Callable[..., Iterator[tuple[Any, .
             for made in jobs.run(_visitor(request), wishes, partial(_shown, progress)):
                 yield made.video and str(made.video), made.told, str(made.landmarks)
         except ValueError as error:
-            raise gr.Error(
-                str(error), duration=None, title="This cannot be animated", print_exception=False
-            ) from error
+            raise gr.Error(str(error), READING_SECONDS, print_exception=False) from error
         except Exception as error:
             log.exception("a bug, found by a visitor")
-            raise gr.Error(
-                "Something went wrong that is no fault of yours: the log of the server has it."
-            ) from error
+            raise gr.Error(BUG, READING_SECONDS, print_exception=False) from error
 
     return run
 

@@ -17,7 +17,7 @@ def run(*words: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize(
-    "entry", ["train.py", "evaluate.py", "animate.py", "prepare.py", "convert.py", "download.py"]
+    "entry", ["train.py", "evaluate.py", "animate.py", "prepare.py", "convert.py", "download.py", "web.py"]
 )
 def test_help_shows_a_command_to_copy(entry, tmp_path):
     finished = run(entry, "--help", cwd=tmp_path)
@@ -46,6 +46,7 @@ def test_the_papers_setting_stops_at_once_and_lists_what_is_missing(tmp_path):
         (("prepare.py", 'source.path="no such (folder)"', "out=shards"), "no such (folder)"),
         (("evaluate.py", "weights=absent", "data=shards"), "absent"),
         (("animate.py", "weights=absent", "portrait=absent.png", "audio=absent.wav"), "absent.png"),
+        (("web.py", "weights=absent"), "absent"),
         (("convert.py", "published=absent", "out=weights"), "download.py"),
     ],
 )

@@ -1,6 +1,7 @@
 """An animator without networks, whose steps can be counted and whose video is a few bytes."""
 
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 
@@ -14,9 +15,13 @@ class Animator:
 
     def __init__(self, steps: int = STEPS, problem: Exception | None = None):
         self.asked, self.begun, self.steps, self.problem = [], 0, steps, problem
+        self.gate = Event()
+        """Nothing is animated while it is not set."""
+        self.gate.set()
 
     def animate(self, request, progress):
         self.asked.append(request)
+        self.gate.wait()
         if self.problem is not None:
             raise self.problem
         return Animation(self, request)

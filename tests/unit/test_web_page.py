@@ -36,17 +36,20 @@ class Server:
         wavfile.write(buffer, 16_000, np.zeros(8000, np.int16))
         return as_file(self.upload(buffer.getvalue(), "voice.wav").json()[0])
 
+    def join(self, visitor: str, *values) -> httpx.Response:
+        body = {"data": list(values), "fn_index": 0, "session_hash": visitor, "trigger_id": None}
+        return self.client.post("gradio_api/queue/join", json=body)
+
     def run(self, *values):
         """What the button does: the last message of the job, or of its refusal."""
-        body = {"data": list(values), "fn_index": 0, "session_hash": "s", "trigger_id": None}
-        self.client.post("gradio_api/queue/join", json=body).raise_for_status()
+        self.join("s", *values).raise_for_status()
         with self.client.stream("GET", "gradio_api/queue/data", params={"session_hash": "s"}) as lines:
             messages = (json.loads(line[5:]) for line in lines.iter_lines() if line.startswith("data:"))
             return next(message for message in messages if message["msg"] == "process_completed")
 
 
 @contextmanager
-def serving(folder: Path, keep_minutes: float = 60) -> Iterator[Server]:
+def serving(folder: Path, **limits) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -55,7 +58,7 @@ def serving(folder: Path, keep_minutes: float = 60) -> Iterator[Server]:
         (folder / "unfinished").mkdir()
         animator = Animator()
         jobs = Jobs(animator, folder / "uploads", folder / "unfinished", longest_seconds=2)
-        page = build_page(jobs, keep_minutes=keep_minutes)
+        page = build_page(jobs, **limits)
         launch(page, "127.0.0.1", port, largest_megabytes=1)
         yield Server(animator, folder / "uploads", port)
         page.close(verbose=False)
@@ -147,6 +150,21 @@ def test_uploads_and_results_are_removed_after_their_time(server, tmp_path):
         while files(forgetful):
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+def test_no_more_visitors_wait_than_the_queue_takes(tmp_path):
+    with serving(tmp_path, waiting=1) as server:
+        files = as_file(server.upload(b"a picture").json()[0]), server.voice(), None
+        server.animator.gate.clear()
+        try:
+            assert server.join("first", *files, *REST).status_code == 200
+            while not server.animator.asked:
+                time.sleep(0.01)
+            assert server.join("second", *files, *REST).status_code == 200
+            assert server.join("third", *files, *REST).status_code == 503
+            assert len(server.animator.asked) == 1
+        finally:
+            server.animator.gate.set()
 
 
 def test_what_is_wrong_is_a_sentence_and_a_bug_tells_nothing(server, caplog):
