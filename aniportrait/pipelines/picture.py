@@ -12,7 +12,7 @@ from aniportrait.face.track import FaceTrack
 
 MEASURE_SIZE = 512
 """Side of the square that the landmarker sees, pixels."""
-LARGEST_SQUARE = 2048
+LARGEST_SQUARE = 1024
 """Side to which a portrait's own pixels are kept."""
 SMALLEST_FACE = 32
 """Longer side of the landmarks' box, pixels. On 19 portraits shrunk to it and saved as JPEG of quality 50, one in ten
