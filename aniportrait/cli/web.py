@@ -49,17 +49,26 @@ LOOK = gr.themes.Soft(
     font=["system-ui", "sans-serif"],  # named fonts of Gradio's would be asked of a server far away
     font_mono=["ui-monospace", "monospace"],
 )
+OWN_SERVER_ALONE = (
+    '<meta http-equiv="Content-Security-Policy" content="'
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; media-src 'self' blob: data: mediastream:"
+    '">'
+)
+"""What the browser may ask of whom; Gradio's cutting of videos, for one, would bring a program from elsewhere."""
 STYLE = """
 .gradio-container {max-width: 1180px !important; margin: auto !important}
 #voice .wrap {min-height: 9rem}
+#driving video {max-height: 14rem}
+#driving button[title^="Trim"], #driving button[title^="Reset"] {display: none}
 """
 
 
 def web(config: DictConfig) -> None:
     """Serve the page until INT or TERM, and leave no file."""
     _check(config)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     made = animator(config)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with (
         suppress(KeyboardInterrupt),
         TemporaryDirectory(prefix="aniportrait-web-", ignore_cleanup_errors=True) as folder,
@@ -125,6 +134,7 @@ def launch(page: gr.Blocks, host: str, port: int, largest_megabytes: int) -> Non
             mcp_server=False,
             theme=LOOK,
             css=STYLE,
+            head=OWN_SERVER_ALONE,
         )
     except OSError as error:
         raise OSError(
@@ -170,7 +180,6 @@ def _inputs() -> dict[str, Component]:
             label="Video to follow",
             show_label=False,
             sources=["upload", "webcam"],
-            height=230,
             elem_id="driving",
         )
         gr.Markdown("Its face moves the portrait's. With a voice too, the mouth is the voice's.")

@@ -225,6 +225,17 @@ def test_a_page_that_is_closed_ends_its_job(page, site, files, browser):
     told(page, "Done: 6 frames")
 
 
+def test_the_browser_asks_nobody_else_even_when_a_part_of_the_page_wants_to(page):
+    page.get_by_role("button", name="Animate").wait_for()
+    refused = page.evaluate(
+        """() => new Promise(told => {
+            document.addEventListener("securitypolicyviolation", event => told(event.blockedURI));
+            fetch("https://elsewhere.invalid/program.js").then(told, () => setTimeout(told, 5000));
+        })"""
+    )
+    assert refused == "https://elsewhere.invalid/program.js"
+
+
 def test_a_phone_shows_the_page_in_its_width(page):
     page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_role("button", name="Animate").wait_for()

@@ -1,8 +1,11 @@
 """What the web page's server gives and refuses, asked without a browser."""
 
+import importlib
 import io
 import json
+import re
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +14,14 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from entries import composed
 from scipy.io import wavfile
 from stepping_animator import Animator
 
-pytest.importorskip("gradio")
-
-from aniportrait.cli.web import build_page, launch
 from aniportrait.cli.web_jobs import Jobs
+
+pytest.importorskip("gradio")
+web_page = importlib.import_module("aniportrait.cli.web")
 
 REST = [True, False, 0, 1, "automatic", 1, 1, 1, "exact", 0, 0, 42]
 """Fields after portrait, voice and video, as the page sends them untouched."""
@@ -58,8 +62,8 @@ def serving(folder: Path, **limits) -> Iterator[Server]:
         (folder / "unfinished").mkdir()
         animator = Animator()
         jobs = Jobs(animator, folder / "uploads", folder / "unfinished", longest_seconds=2)
-        page = build_page(jobs, **limits)
-        launch(page, "127.0.0.1", port, largest_megabytes=1)
+        page = web_page.build_page(jobs, **limits)
+        web_page.launch(page, "127.0.0.1", port, largest_megabytes=1)
         yield Server(animator, folder / "uploads", port)
         page.close(verbose=False)
 
@@ -177,3 +181,48 @@ def test_what_is_wrong_is_a_sentence_and_a_bug_tells_nothing(server, caplog):
     assert "Something went wrong" in ended["output"]["error"]
     assert "hostname" not in json.dumps(ended)
     assert "hostname" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("waiting=0", "waiting (0) must be more than 0"),
+        ("longest_seconds=-1", "longest_seconds (-1) must be more than 0"),
+        ("keep_minutes=0", "keep_minutes (0) must be more than 0"),
+        ("port=70000", "port (70000) must be between 1 and 65535"),
+        ("speed=warp", "speed=warp must be one of exact, balanced, fast"),
+    ],
+)
+def test_settings_that_cannot_be_are_told_before_anything_is_loaded(setting, words):
+    with (
+        composed("web", "weights=absent", setting) as config,
+        pytest.raises(ValueError, match=re.escape(words)),
+    ):
+        web_page.web(config)
+
+
+@pytest.mark.parametrize(
+    ("host", "warned"),
+    [("127.0.0.1", False), ("localhost", False), ("::1", False), ("0.0.0.0", True), ("192.168.0.7", True)],
+)
+def test_who_opens_the_page_to_others_is_warned(host, warned, caplog):
+    with (
+        composed("web", "weights=absent", f'host="{host}"') as config,
+        pytest.raises(OSError, match="absent"),
+    ):
+        web_page.web(config)
+    assert ("whoever reaches this machine" in caplog.text) == warned
+
+
+def test_a_port_in_use_is_one_sentence(server, tmp_path):
+    page = web_page.build_page(Jobs(Animator(), tmp_path, tmp_path, longest_seconds=2))
+    port = server.client.base_url.port
+    with pytest.raises(OSError, match=f"host=127.0.0.1 port={port} cannot be had"):
+        web_page.launch(page, "127.0.0.1", port, 1)
+
+
+def test_without_gradio_the_sentence_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "aniportrait.cli.web")
+    with pytest.raises(OSError, match=re.escape("pip install -e '.[web]'")):
+        importlib.import_module("aniportrait.cli.web")
