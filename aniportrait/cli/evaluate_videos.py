@@ -40,11 +40,16 @@ def evaluate_videos(config: DictConfig) -> None:
     metrics, skipped = available_metrics(config)
     if not metrics:
         raise ValueError(f"none of the metrics can be computed here: {'; '.join(skipped.values())}")
-    run_shares(partial(_measure_share, metrics=metrics if config.processes == 1 else None), config)
     scoring = VideoScoring(config, metrics)
+    clips, todo = len(scoring.files), scoring.todo()
+    if len(todo) < clips:
+        log.info("%d of %d clips are measured already", clips - len(todo), clips)
+    if todo:
+        share = partial(_measure_share, metrics=metrics if config.processes == 1 else None, todo=todo)
+        run_shares(share, config)
     failures = scoring.failures()
     with one_thread():
-        scores = score_clips(scoring.measured, scoring.systems, metrics, len(scoring.files), config.seed)
+        scores = score_clips(scoring.measured, scoring.systems, metrics, clips, config.seed)
     scores.failures.update(failures)
     write_video_results(config, scoring.files, metrics, skipped, scores)
 
@@ -92,9 +97,11 @@ def _measure_share(
     device: torch.device,
     config: DictConfig,
     metrics: dict[str, VideoMetric] | None,
+    todo: list[PairFiles],
 ) -> None:
-    """Measure with these metrics, or in a process of its own with metrics of its own."""
-    VideoScoring(config, metrics or available_metrics(config)[0]).measure_share(rank, world, device)
+    """Measure every n-th of the clips with these metrics, or in a process of its own with metrics of its own."""
+    scoring = VideoScoring(config, metrics or available_metrics(config)[0])
+    scoring.measure(todo[rank::world], device, shown=rank == 0)
 
 
 class VideoScoring:
@@ -125,18 +132,16 @@ class VideoScoring:
         }
         return [system for system, given in there.items() if given]
 
-    def measure_share(self, rank: int, world: int, device: torch.device) -> None:
-        """Measure every `world`-th clip of those that are not measured, from the `rank`-th on."""
-        share = self.files[rank::world]  # before looking at what is there, which other processes change
-        todo = [pair for pair in share if self._finished(pair, "") is None]
-        if len(todo) < len(share):
-            log.info("%d of %d clips are measured already", len(share) - len(todo), len(share))
-        if not todo:
-            return
+    def todo(self) -> list[PairFiles]:
+        """The clips that are not measured."""
+        return [pair for pair in self.files if self._finished(pair, "") is None]
+
+    def measure(self, clips: list[PairFiles], device: torch.device, shown: bool) -> None:
+        """Measure these clips, with a progress bar if it is to be shown."""
         for metric in self.metrics.values():
             metric.to(device)
         with face_landmarker(self.config.paths, "image") as landmarker:
-            for pair in tqdm(todo, "scoring", unit="clip", disable=rank > 0):
+            for pair in tqdm(clips, "scoring", unit="clip", disable=not shown):
                 known = self._fingerprint(pair)  # before measuring: a video may change meanwhile
                 self.folder.write(pair.key, self._measure(pair, landmarker), known)
 

@@ -75,7 +75,11 @@ def evaluate_protocol(config: DictConfig, index: ShardIndex) -> None:
     config.videos[beside] = str(folder / "real")
     check_settings(config)
     _claim(folder, config, index, entries)
-    run_shares(partial(_sample_share, clips=entries), config)
+    todo = [entry for entry in entries if not (folder / "generated" / f"{entry.key}.mp4").is_file()]
+    if len(todo) < len(entries):
+        log.info("%d of %d videos are sampled already", len(entries) - len(todo), len(entries))
+    if todo:
+        run_shares(partial(_sample_share, clips=entries, todo=todo), config)
     evaluate_videos(config)
 
 
@@ -114,22 +118,23 @@ def protocol_clips(config: DictConfig, index: ShardIndex) -> list[ShardEntry]:
 
 
 def _sample_share(
-    rank: int, world: int, device: torch.device, config: DictConfig, clips: list[ShardEntry]
+    rank: int,
+    world: int,
+    device: torch.device,
+    config: DictConfig,
+    clips: list[ShardEntry],
+    todo: list[ShardEntry],
 ) -> None:
     """Sample every n-th of the videos that are not there."""
-    folder = Path(config.out) / "videos"
-    share = clips[rank::world]  # before looking at what is there, which other processes change
-    todo = [entry for entry in share if not (folder / "generated" / f"{entry.key}.mp4").is_file()]
-    if len(todo) < len(share):
-        log.info("%d of %d videos are sampled already", len(share) - len(todo), len(share))
-    if not todo:
+    folder, share = Path(config.out) / "videos", todo[rank::world]
+    if not share:
         return
     config = config.copy()
     config.device = str(device)
     weights = open_weights(config.weights)
     settings = sampling_settings(weights, config, config.sampling_steps)
     animate = TASKS[config.protocol.task](weights, config)
-    for entry in tqdm(todo, "sampling", unit="video", disable=rank > 0):
+    for entry in tqdm(share, "sampling", unit="video", disable=rank > 0):
         number = clips.index(entry)
         shown = _shown(entry, _portrait_of(clips, number, config.protocol.task), config.protocol.seconds)
         _write(folder, shown, animate(shown, replace(settings, seed=config.seed + number)))
