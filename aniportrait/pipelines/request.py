@@ -74,9 +74,9 @@ class Request:
             )
         if self.head_pose == "predicted" and self.audio is None and self.driving is None:
             raise ValueError("head_pose=predicted needs a voice: give audio=SOUND")
-        if self.head_pose == "driving" and self.driving is None and self.track is None:
+        if self.head_pose in ("driving", "absolute") and self.driving is None and self.track is None:
             raise ValueError(
-                "head_pose=driving needs a head to follow: give driving=VIDEO or track=TRACK.npz"
+                f"head_pose={self.head_pose} needs a head to follow: give driving=VIDEO or track=TRACK.npz"
             )
         for name, unit in (("duration", "seconds"), ("fps", "frames per second")):
             value = getattr(self, name)
