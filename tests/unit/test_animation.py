@@ -100,3 +100,12 @@ def test_frames_are_finished_and_the_file_says_that_it_is_synthetic(tmp_path):
     with av.open(str(out)) as container:
         assert "Synthetic" in container.metadata["comment"]
         assert container.metadata["title"] == "A test"
+
+
+def test_a_long_video_of_a_still_face_does_not_drift():
+    made = animation(frames=400)
+    made.performance.points[:] = made.performance.points[:1]
+    frames = np.stack(list(made)).astype(np.float64)
+    changes = np.abs(np.diff(frames, axis=0)).mean()
+    beginning, end = frames[:50].mean(axis=0), frames[-50:].mean(axis=0)
+    assert np.abs(end - beginning).mean() < changes, "less than from one frame to the next"
