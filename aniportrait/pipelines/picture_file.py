@@ -80,7 +80,7 @@ def _formats(path: Path) -> tuple[str, ...]:
     if head[4:8] != b"ftyp" or head[8:] not in HEIF_BRANDS:
         return FORMATS
     try:
-        import pillow_heif
+        import pillow_heif  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(
             f"portrait {path} is a HEIC picture, which needs a plugin: pip install pillow-heif, or save it as JPEG"
