@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,8 @@ WORK = {"landmarks": "Measuring the film", "sampling": "Making frames"}
 FILES = {"portrait": "The portrait", "audio": "The voice", "driving": "The video"}
 """Settings that are uploaded files -> how a visitor knows them."""
 PREVIEW_SIZE = 256
+LONGEST_STEP = 120
+"""Seconds that a job waits for one before it that was stopped."""
 LONGEST_END = 10
 """Seconds that a job is given to end when the page does."""
 PORTION = 64
@@ -56,7 +59,7 @@ class Jobs:
         self._animator, self._longest = animator, longest_seconds
         self._uploads, self._unfinished = uploads.resolve(), unfinished
         self._one_at_a_time = Lock()
-        self._stops: dict[str, Event] = {}
+        self._running: list[tuple[str, Event]] = []
 
     def run(
         self, visitor: str, wishes: Mapping[str, Any], report: Callable[[float, str], None]
@@ -73,31 +76,43 @@ class Jobs:
         Raises:
             ValueError: with a sentence on what the visitor has given.
         """
-        if not self._one_at_a_time.acquire(blocking=False):
-            raise ValueError("Another video is being made: try again when it is finished.")
-        stopped = self._stops[visitor] = Event()
+        stopped = Event()
+        running, watch = (visitor, stopped), _Watch(stopped, report)
+        self._running.append(running)
         try:
-            with TemporaryDirectory(dir=self._unfinished) as folder:
-                yield from self._made(Path(folder), wishes, _Watch(stopped, report))
+            with self._turn(watch), TemporaryDirectory(dir=self._unfinished) as folder:
+                yield from self._made(Path(folder), wishes, watch)
         except _StoppedError:
             return
         except (ValueError, OSError) as error:
             raise ValueError(_with_names(sentence_of(error), wishes)) from error
         finally:
-            del self._stops[visitor]
-            self._one_at_a_time.release()
+            self._running.remove(running)
 
     def stop(self, visitor: str) -> None:
-        """End the visitor's job, if one is running, at its next step."""
-        stopped = self._stops.get(visitor)
-        if stopped is not None:
-            stopped.set()
+        """End the visitor's jobs at their next steps."""
+        for whose, stopped in list(self._running):
+            if whose == visitor:
+                stopped.set()
 
     def close(self) -> None:
         """End whatever runs, and take nothing more."""
-        for stopped in list(self._stops.values()):
+        for _, stopped in list(self._running):
             stopped.set()
         self._one_at_a_time.acquire(timeout=LONGEST_END)
+
+    @contextmanager
+    def _turn(self, watch: "_Watch") -> Iterator[None]:
+        """One at a time: a queue sends the next job when a stop is asked for, and the one before has a step to finish."""
+        deadline = time.monotonic() + LONGEST_STEP
+        while not self._one_at_a_time.acquire(timeout=0.2):
+            watch.say("Waiting for the video before this one to end")
+            if time.monotonic() > deadline:
+                raise ValueError("Another video is being made: try again when it is finished.")
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
 
     def _made(self, folder: Path, wishes: Mapping[str, Any], watch: "_Watch") -> Iterator[Made]:
         watch.say("Looking at the portrait")

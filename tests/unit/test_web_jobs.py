@@ -1,6 +1,8 @@
 """What visitors of the web page ask for: limits, sentences, stops, and nothing left behind."""
 
 import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +139,8 @@ def test_a_visitor_who_leaves_leaves_no_files(visitors):
     assert visitors.left() == []
 
 
-def test_one_video_is_made_at_a_time(visitors):
+def test_one_video_is_made_at_a_time(visitors, monkeypatch):
+    monkeypatch.setattr(web_jobs, "LONGEST_STEP", 0)
     jobs = visitors.jobs()
     steps = jobs.run("anna", visitors.wishes(), visitors.report)
     next(steps)
@@ -145,6 +148,27 @@ def test_one_video_is_made_at_a_time(visitors):
         next(jobs.run("bert", visitors.wishes(), visitors.report))
     list(steps)
     assert len(list(jobs.run("bert", visitors.wishes(), visitors.report))) == 2
+
+
+def test_the_next_job_waits_for_the_step_that_a_stopped_one_is_in(visitors):
+    animator = Animator()
+    jobs, wishes = visitors.jobs(animator), visitors.wishes()
+    animator.gate.clear()
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(lambda: list(jobs.run("anna", wishes, visitors.report)))
+        while not animator.asked:
+            time.sleep(0.01)
+        jobs.stop("anna")
+        second = threads.submit(lambda: list(jobs.run("bert", wishes, visitors.report)))
+        third = threads.submit(lambda: list(jobs.run("anna", wishes, visitors.report)))
+        while len([said for _, said in visitors.said if "Waiting" in said]) < 4:
+            time.sleep(0.01)
+        jobs.stop("anna")
+        assert third.result() == []
+        assert not second.done()
+        animator.gate.set()
+        assert first.result() == []
+        assert len(second.result()) == 2
 
 
 def test_a_sentence_names_the_upload_and_not_where_it_lies(visitors):
