@@ -103,7 +103,7 @@ class Jobs:
 
     @contextmanager
     def _turn(self, watch: "_Watch") -> Iterator[None]:
-        """One at a time: a queue sends the next job when a stop is asked for, and the one before has a step to finish."""
+        """One at a time: a queue sends the next job when a stop is asked for, while the one before is in a step."""
         deadline = time.monotonic() + LONGEST_STEP
         while not self._one_at_a_time.acquire(timeout=0.2):
             watch.say("Waiting for the video before this one to end")
