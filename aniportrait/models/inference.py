@@ -3,7 +3,6 @@
 import torch
 
 from aniportrait.models.compiling import compile_layers
-from aniportrait.models.freed_memory import keep_freed_memory
 from aniportrait.models.narrow_heads import widen_heads
 from aniportrait.models.packed_layers import pack_layers
 from aniportrait.models.portrait_attention import spatial_blocks
@@ -20,12 +19,9 @@ def for_inference(
         backend: of torch.compile, for the denoiser's layers; None: not compiled.
     """
     networks.requires_grad_(False).eval().to(dtype=dtype, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    on_cpu = next(networks.parameters()).device.type == "cpu"
-    if on_cpu:
-        keep_freed_memory()
     if backend is not None:
         compile_layers(networks.denoising_unet, backend)
-    elif on_cpu:
+    elif next(networks.parameters()).device.type == "cpu":
         for block in spatial_blocks(networks.denoising_unet.unet).values():
             widen_heads(block.attn1)
         for network in (networks.denoising_unet, networks.pose_guider, networks.autoencoder):

@@ -18,6 +18,7 @@ from aniportrait.diffusion.sampler import sample, timed
 from aniportrait.diffusion.solvers import check_solver, solver_of
 from aniportrait.diffusion.wavefront import Wavefront
 from aniportrait.face.draw import draw_pose_images
+from aniportrait.models.freed_memory import keep_freed_memory
 from aniportrait.models.portrait_networks import Portrait, PortraitNetworks
 
 DECODED = 32
@@ -226,6 +227,8 @@ class FrameStream:
         if not len(points):
             raise ValueError("a video of 0 frames cannot be sampled: it must have at least 1")
         device, state = pipeline.device, dict(state or {})
+        if device.type == "cpu":
+            keep_freed_memory()  # from here on: what reading a long sound takes for a moment is given back before
         self._pipeline, self._known = pipeline, pipeline.known(portrait)
         self._pose_track = PoseTrack(
             pipeline.networks.pose_guider,
