@@ -94,13 +94,13 @@ bench-train: export OMP_WAIT_POLICY := PASSIVE
 bench-train: $(INSTALLED) ## what a step of stages 1 and 2 costs, part by part, in float32 and bf16, from pixels and from cached latents
 	$(PY) tests/benchmarks/training.py
 
-# On what a demo has made: DEMO=<its folder>.
-BENCHED = --weights "$(DEMO)/weights" --portrait "$(DEMO)/samples/portrait.png" --audio "$(DEMO)/samples/voice.wav"
+# On what a demo has made: DEMO=<its folder>, WEIGHTS=<others>.
+BENCHED = --weights "$(WEIGHTS)" --portrait "$(DEMO)/samples/portrait.png" --audio "$(DEMO)/samples/voice.wav"
 
 bench-animate: export OMP_WAIT_POLICY := PASSIVE
 bench-animate: $(INSTALLED) ## what an animation costs by each speed profile, how far they are from exact, memory by length; after a demo
 	$(PY) tests/benchmarks/animation.py
-	@[ -f "$(DEMO)/weights/model.json" ] || { echo "distances and memory are measured on trained weights: make demo first"; exit 1; }
+	@[ -f "$(WEIGHTS)/model.json" ] || { echo "distances and memory are measured on trained weights: make demo first"; exit 1; }
 	$(PY) tests/benchmarks/animation_distances.py $(BENCHED)
 	$(PY) tests/benchmarks/animation_memory.py $(BENCHED)
 

@@ -26,7 +26,8 @@ from aniportrait.evaluation.seeded import Seeded
 from aniportrait.evaluation.suite import PortraitSuite
 from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.pipelines.detected_faces import detected_faces
-from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings, tensor_to_images
+from aniportrait.pipelines.portrait import PortraitPipeline, tensor_to_images
+from aniportrait.pipelines.sampling_settings import SamplingSettings
 
 QUALITY = (
     Column("face L1", "of [0, 1]", higher_is_better=False, digits=4),

@@ -9,7 +9,8 @@ from aniportrait.checkpoints.store import Weights
 from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.pipelines import saved_networks
 from aniportrait.pipelines.head_motion import HeadMotion
-from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
+from aniportrait.pipelines.portrait import PortraitPipeline
+from aniportrait.pipelines.sampling_settings import SamplingSettings
 
 
 def portrait_pipeline(

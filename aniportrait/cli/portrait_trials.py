@@ -16,7 +16,8 @@ from aniportrait.cli.pipelines import sampling_settings
 from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.schema import ClipSample
 from aniportrait.data.shards import ShardEntry, ShardIndex, read_sample
-from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings, image_to_tensor
+from aniportrait.pipelines.portrait import PortraitPipeline, image_to_tensor
+from aniportrait.pipelines.sampling_settings import SamplingSettings
 
 log = logging.getLogger(__name__)
 

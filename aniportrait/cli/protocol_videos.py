@@ -32,8 +32,8 @@ from aniportrait.pipelines.audio_driven import speaking_landmarks
 from aniportrait.pipelines.head_motion import frame_count
 from aniportrait.pipelines.landmark_track import LandmarkTrack
 from aniportrait.pipelines.picture import Picture
-from aniportrait.pipelines.portrait import SamplingSettings
 from aniportrait.pipelines.reenact import driven_landmarks
+from aniportrait.pipelines.sampling_settings import SamplingSettings
 from aniportrait.pipelines.saved_networks import load_network, own_fps
 from aniportrait.pipelines.speech_offsets import SpeechOffsets
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -92,7 +93,9 @@ class FilmParts:
         if not self._parts:
             raise ValueError("a video needs at least one frame, there is none")
         track = None if sound is None else soundtrack(sound)
-        join_parts(self._out, self._files(), self._fps, track, metadata)
+        joined = self._folder / self._out.name  # within: what a kill leaves of it goes with the parts
+        join_parts(joined, self._files(), self._fps, track, metadata)
+        os.replace(joined, self._out)
         shutil.rmtree(self._folder)
         self._lock.release()
 

@@ -3,6 +3,7 @@
 import torch
 
 from aniportrait.models.compiling import compile_layers
+from aniportrait.models.fused_attention import fuse_motion_attention
 from aniportrait.models.narrow_heads import widen_heads
 from aniportrait.models.packed_layers import pack_layers
 from aniportrait.models.portrait_attention import spatial_blocks
@@ -19,6 +20,7 @@ def for_inference(
         backend: of torch.compile, for the denoiser's layers; None: not compiled.
     """
     networks.requires_grad_(False).eval().to(dtype=dtype, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    fuse_motion_attention(networks.denoising_unet)
     if backend is not None:
         compile_layers(networks.denoising_unet, backend)
     elif next(networks.parameters()).device.type == "cpu":

@@ -15,7 +15,8 @@ from aniportrait.data.soundtrack import SoundFile
 from aniportrait.pipelines.interpolation import interpolated, keyframe_indices
 from aniportrait.pipelines.label import TAGS
 from aniportrait.pipelines.picture import Picture
-from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
+from aniportrait.pipelines.portrait import PortraitPipeline
+from aniportrait.pipelines.sampling_settings import SamplingSettings
 
 LAST_KEYFRAME = "keyframe"
 """In a part's state: the sampled frame that it ends with."""

@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import torch
 
@@ -127,16 +126,8 @@ class Animator:
             _files_of(self._weights.source),
             *map(_files_of, pretrained_of(self._weights, self._pretrained)),
         ]
-        device = torch.device(self._device).type
-        return (
-            version("aniportrait"),
-            torch.__version__,
-            av.library_versions,
-            brought,
-            device,
-            precision,
-            self._compile,
-        )
+        versions = [version(name) for name in ("torch", "diffusers", "av")]
+        return brought, versions, torch.device(self._device).type, precision, self._compile
 
     @cached_property
     def _performer(self) -> Performer:

@@ -22,8 +22,8 @@ from aniportrait.models.moonshine_encoder import MoonshineEncoder
 from aniportrait.models.pose_guider import PublishedPoseGuider, ReferenceAwarePoseGuider
 from aniportrait.models.published_audio2pose import PublishedAudio2Pose
 from aniportrait.pipelines.head_motion import PredictedMotion
-from aniportrait.pipelines.portrait import SamplingSettings
 from aniportrait.pipelines.published_motion import PublishedMotion
+from aniportrait.pipelines.sampling_settings import SamplingSettings
 
 PRETRAINED = "pretrained_model"
 """Where weights lie that no folder brings, unless somebody says otherwise."""

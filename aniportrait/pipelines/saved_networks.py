@@ -11,7 +11,8 @@ from aniportrait.models.denoising_unet import DenoisingUNet
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.models.reference_net import ReferenceNet
 from aniportrait.pipelines.head_motion import HeadMotion, NetworkMotion
-from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
+from aniportrait.pipelines.portrait import PortraitPipeline
+from aniportrait.pipelines.sampling_settings import SamplingSettings
 from aniportrait.pipelines.saved_choices import (
     CHOICES,
     HEAD_MOTION,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aniportrait.pipelines.portrait import SamplingSettings
+from aniportrait.pipelines.sampling_settings import SamplingSettings
 
 
 @dataclass(frozen=True)

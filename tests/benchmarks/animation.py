@@ -14,10 +14,11 @@ once, and its calibration was 0.585 s.
 """
 
 import argparse
-import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,7 +37,9 @@ from aniportrait.models.motion_module import MotionModule
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.pipelines.animation import Animation, Performance
 from aniportrait.pipelines.animator import PRECISIONS
-from aniportrait.pipelines.portrait import PortraitPipeline, SamplingSettings
+from aniportrait.pipelines.interpolation import keyframe_indices
+from aniportrait.pipelines.portrait import PortraitPipeline
+from aniportrait.pipelines.sampling_settings import SamplingSettings
 from aniportrait.pipelines.speed import SPEEDS
 
 SIDE, FRAMES = 128, 24
@@ -61,8 +64,8 @@ def main() -> None:
     )
     print("  times less than the original")
     rows = [(*row, options.context, options.repeats) for row in ROWS]
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for row in pool.imap(measured, rows, chunksize=1):
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+        for row in pool.map(measured, rows):
             print(row, flush=True)
     print(
         f"The original at 25 steps is computed from its parts: C {ORIGINAL[25]:.0f} for all frames; at 4, C 32."
@@ -84,8 +87,9 @@ def measured(row: tuple[str, str, int, str, int]) -> str:
     runs = [run(animation, spent) for _ in range(repeats + 1)][1:]
     denoiser, decoder, rest, whole, unit = (statistics.median(part) for part in zip(*runs, strict=True))
     cost = statistics.median(spent[-2] / spent[-1] for spent in runs)
+    sampled = len(keyframe_indices(FRAMES, speed.stride))
     return (
-        f"{name:10s}{precision:7s}{settings.solver:>8s}{settings.steps:7d}{-(-FRAMES // speed.stride):8d}"
+        f"{name:10s}{precision:7s}{settings.solver:>8s}{settings.steps:7d}{sampled:8d}"
         f"{denoiser:10.2f}{decoder:9.2f}{rest:8.2f}{whole:8.2f}{unit:13.3f}{cost / FRAMES:9.2f}"
         f"{ORIGINAL[steps] / cost:8.2f} at {steps} steps"
     )

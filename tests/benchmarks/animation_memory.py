@@ -8,12 +8,13 @@ began, and CPU seconds; draws the memory of every process over its course into O
 """
 
 import argparse
-import multiprocessing
 import resource
 import tempfile
 import time
 import wave
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,8 +50,8 @@ def main() -> None:
     print("seconds  MiB before sampling  MiB peak  above the first  CPU s")
     courses: list[Course] = []
     jobs = [(options.weights, options.portrait, options.audio, seconds) for seconds in options.seconds]
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for course in pool.imap(animated, jobs, chunksize=1):
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+        for course in pool.map(animated, jobs):
             courses.append(course)
             above = course.peak - courses[0].peak
             print(

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from animate_inputs import BAD, RATE, WORKS, Good
+from animate_cases import BAD, WORKS
+from animate_inputs import RATE, Good
 from entries import composed
 from PIL import Image
 from scipy.io import wavfile

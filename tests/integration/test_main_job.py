@@ -19,7 +19,7 @@ from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import probe, read_video
 from aniportrait.data.shards import ShardIndex, read_sample
 from aniportrait.data.sound import read_audio
-from aniportrait.pipelines.portrait import SamplingSettings
+from aniportrait.pipelines.sampling_settings import SamplingSettings
 
 ROOT = Path(__file__).parents[2]
 KEEP_ALL = "callbacks.checkpoint.save_top_k=-1"

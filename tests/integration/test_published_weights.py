@@ -22,7 +22,7 @@ from aniportrait.data.clip_codec import decode_frames
 from aniportrait.data.media import probe, read_video
 from aniportrait.data.shards import ShardIndex, read_sample
 from aniportrait.diffusion.context import ClosedLoopWindows
-from aniportrait.pipelines.portrait import SamplingSettings
+from aniportrait.pipelines.sampling_settings import SamplingSettings
 from aniportrait.pipelines.saved_networks import (
     load_network,
     load_portrait_networks,

@@ -13,7 +13,7 @@ from aniportrait.pipelines.animation import Animation, Performance
 from aniportrait.pipelines.interpolation import keyframe_indices
 from aniportrait.pipelines.label import labelled
 from aniportrait.pipelines.picture import Picture
-from aniportrait.pipelines.portrait import SamplingSettings
+from aniportrait.pipelines.sampling_settings import SamplingSettings
 
 FRAMES = 40
 WINDOWS = OpenWindows(8, 2)

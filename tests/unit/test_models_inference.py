@@ -12,6 +12,7 @@ from tiny_unets import SIZES, awake, close, denoiser, inputs, reference_net
 from torch import nn
 
 from aniportrait.models.autoencoder import SDVae
+from aniportrait.models.fused_attention import FusedSelfAttention
 from aniportrait.models.image_encoder import TinyImageEncoder
 from aniportrait.models.inference import for_inference
 from aniportrait.models.latent_space import AbsoluteLatents
@@ -159,6 +160,14 @@ def test_attention_with_widened_heads_attends_as_before(bias):
     widen_heads(attention)
     assert attention.to_k(tokens).shape[-1] == 3 * NARROW
     assert close(attention(tokens), expected)
+
+
+@torch.no_grad()
+def test_fused_self_attention_attends_as_before():
+    torch.manual_seed(0)
+    attention: Any = Attention(24, heads=3, dim_head=8)
+    tokens = 3 * torch.randn(5, 16, 24)
+    assert close(FusedSelfAttention(attention)(tokens, attention_mask=None), attention(tokens))
 
 
 def test_heads_that_are_wide_stay_as_they_are():

@@ -4,7 +4,7 @@ import numpy as np
 from small_portraits import SIDE, small_pipeline
 
 from aniportrait.diffusion.context import OpenWindows
-from aniportrait.pipelines.portrait import SamplingSettings
+from aniportrait.pipelines.sampling_settings import SamplingSettings
 
 FRAMES = 80
 
