@@ -24,7 +24,7 @@ from aniportrait.models.inference import for_inference
 from aniportrait.pipelines.animation import Animation
 from aniportrait.pipelines.label import labelled
 from aniportrait.pipelines.pasted_back import PastedBack
-from aniportrait.pipelines.performer import Performer
+from aniportrait.pipelines.performer import Performer, Progress
 from aniportrait.pipelines.picture import Picture, prepare_picture
 from aniportrait.pipelines.picture_file import read_image
 from aniportrait.pipelines.portrait import PortraitPipeline
@@ -35,8 +35,6 @@ from aniportrait.pipelines.speed import speed_of
 
 __all__ = ["Animator", "Request"]
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
 LARGEST_FILM = 2160
 """Longer side of films of whole pictures, pixels: players take no larger ones."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -117,7 +115,7 @@ class Animator:
             settings,
             speed.stride,
             _finishing(request, image, picture),
-            repr((*self._origin(precision), request.label, _pasting(request, image, picture))),
+            repr((*self._origin(precision), request.label, pasting(request, image, picture))),
         )
 
     def _origin(self, precision: str) -> tuple[Any, ...]:
@@ -145,7 +143,7 @@ def _finishing(
     return lambda frames: map(labelled, pasted(frames))
 
 
-def _pasting(request: Request, image: np.ndarray, picture: Picture) -> str:
+def pasting(request: Request, image: np.ndarray, picture: Picture) -> str:
     """Differs where frames would be pasted into something else, or elsewhere."""
     if not request.paste_back:
         return ""

@@ -31,6 +31,7 @@ from aniportrait.pipelines.speech_offsets import SpeechOffsets
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
 SHORTEST = 0.1
 """Seconds of voice that can be animated."""
 

@@ -1,5 +1,7 @@
 """An animation is the same frames however it is taken: one by one, as a file, or as a file that was stopped."""
 
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from aniportrait.diffusion.context import ClosedLoopWindows, OpenWindows
 from aniportrait.face.crop import SquareCrop
 from aniportrait.face.track import FaceTrack
 from aniportrait.pipelines.animation import Animation, Performance
+from aniportrait.pipelines.animator import Request, pasting
 from aniportrait.pipelines.interpolation import keyframe_indices
 from aniportrait.pipelines.label import labelled
 from aniportrait.pipelines.picture import Picture
@@ -109,3 +112,36 @@ def test_a_long_video_of_a_still_face_does_not_drift():
     changes = np.abs(np.diff(frames, axis=0)).mean()
     beginning, end = frames[:50].mean(axis=0), frames[-50:].mean(axis=0)
     assert np.abs(end - beginning).mean() < changes, "less than from one frame to the next"
+
+
+def test_a_film_is_gone_on_with_only_where_every_frame_would_be_the_same():
+    same = animation()._identity()
+    assert animation()._identity() == same
+    larger = animation()
+    larger._pipeline.image_size = 2 * SIDE
+    moved = animation()
+    moved.performance.points[7, 3, 1] += 1e-6
+    changed = [
+        larger,
+        moved,
+        animation(seed=1),
+        animation(stride=2),
+        animation(solver="dpm"),
+        animation(ClosedLoopWindows(8, 2)),
+        animation(frames=FRAMES - 1),
+    ]
+    identities = [each._identity() for each in changed]
+    assert len({same, *identities}) == 1 + len(changed)
+
+
+def test_what_frames_are_pasted_into_belongs_to_a_film():
+    picture = animation()._picture
+    image = np.zeros((90, 120, 3), np.uint8)
+    request = Request(image, audio=__file__, paste_back=True)
+    told = pasting(request, image, picture)
+    elsewhere = replace(picture, crop=SquareCrop(1, 0, 1 + SIDE, SIDE))
+    outside = image.copy()
+    outside[-1, -1] = 1
+    assert pasting(request, image.copy(), picture) == told
+    assert len({told, pasting(request, outside, picture), pasting(request, image, elsewhere)}) == 3
+    assert pasting(replace(request, paste_back=False), outside, picture) == ""
