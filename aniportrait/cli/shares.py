@@ -1,5 +1,6 @@
 """Work on clips, shared between processes of this machine."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -30,7 +31,8 @@ def run_shares(share: Share, config: DictConfig) -> None:
     config = config.copy()
     OmegaConf.resolve(config)  # ${now:} is known to this process alone
     fabric = Fabric(accelerator=config.device, devices=config.processes, strategy="ddp_spawn")
-    fabric.launch(partial(_in_process, share=share, config=config))
+    with _environment_as_it_was():
+        fabric.launch(partial(_in_process, share=share, config=config))
 
 
 @contextmanager
@@ -42,6 +44,17 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def _environment_as_it_was() -> Iterator[None]:
+    """Fabric leaves the port it met at in the environment, where who launches next takes it for one to meet at again."""
+    before = os.environ.copy()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _in_process(fabric: Fabric, share: Share, config: DictConfig) -> None:

@@ -21,6 +21,18 @@ def work(rank, world, device, config):
     hashlib.pbkdf2_hmac("sha256", b"", b"", 300_000_000)
 
 
+def named(rank, world, device, config):
+    (Path(config.out) / f"{rank}_of_{world}").touch()
+
+
+def test_processes_meet_at_a_port_of_their_own(tmp_path):
+    before = os.environ.copy()
+    with composed("evaluate", "processes=2", f"out={tmp_path}", out=tmp_path) as config:
+        run_shares(named, config)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0_of_2", "1_of_2"]
+    assert os.environ == before, "MASTER_PORT would be another launch's"
+
+
 def main(out):
     with composed("evaluate", "processes=2", f"out={out}", out=out) as config:
         run_shares(work, config)
