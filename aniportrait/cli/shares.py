@@ -48,7 +48,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def _environment_as_it_was() -> Iterator[None]:
-    """Fabric leaves the port it met at in the environment, where who launches next takes it for one to meet at again."""
+    """Fabric leaves the port it met at in the environment, where the next launch would take it for its own."""
     before = os.environ.copy()
     try:
         yield

@@ -33,6 +33,7 @@ from aniportrait.data.datamodule import ShardData
 from aniportrait.data.portrait_data import PortraitData
 from aniportrait.models.compiling import compile_layers
 from aniportrait.models.freed_memory import keep_freed_memory
+from aniportrait.models.onednn_linear import use_onednn
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.pipelines.saved_networks import PORTRAIT, load_motion
 from aniportrait.training.callbacks.ema import CURRENT
@@ -100,6 +101,7 @@ def train(config: DictConfig) -> float | None:
         describe_run(written, config, save_git_state(run))
     if isinstance(trainer.accelerator, CPUAccelerator):
         keep_freed_memory()
+        use_onednn(module.networks)
     log.info("%s: %s trainable parameters, writing to %s", config.name, f"{_trainable(module):,}", run)
     started = time.perf_counter()
     try:

@@ -3,8 +3,8 @@
 import torch
 
 from aniportrait.models.compiling import compile_layers
+from aniportrait.models.cpu_attention import widen_heads
 from aniportrait.models.fused_attention import fuse_motion_attention
-from aniportrait.models.narrow_heads import widen_heads
 from aniportrait.models.packed_layers import pack_layers
 from aniportrait.models.portrait_attention import spatial_blocks
 from aniportrait.models.portrait_networks import PortraitNetworks

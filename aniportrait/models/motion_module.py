@@ -1,10 +1,15 @@
 """Motion modules: attention over time, one after each layer of the denoising UNet."""
 
+from typing import Any, cast
+
 import torch
+from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from einops import rearrange
 from torch import Tensor, nn
+
+from aniportrait.models.attention_over_time import AttentionOverTime
 
 
 class MotionModule(AnimateDiffTransformer3D):
@@ -32,6 +37,8 @@ class MotionModule(AnimateDiffTransformer3D):
         for parameter in self.proj_out.parameters():
             nn.init.zeros_(parameter)
         for module in self.modules():
+            if isinstance(module, Attention):
+                module.set_processor(cast(Any, AttentionOverTime()))
             if isinstance(module, SinusoidalPositionalEmbedding):  # computed, hence in no file
                 module.register_buffer("pe", module.get_buffer("pe"), persistent=False)
 

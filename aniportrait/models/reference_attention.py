@@ -7,7 +7,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from einops import rearrange, repeat
 from torch import Tensor
 
-from aniportrait.models.narrow_heads import attend
+from aniportrait.models.cpu_attention import attend
 
 
 class KeyValue(NamedTuple):

@@ -40,6 +40,7 @@ from aniportrait.models.denoising_unet import DenoisingUNet
 from aniportrait.models.freed_memory import keep_freed_memory
 from aniportrait.models.image_encoder import ClipImageEncoder
 from aniportrait.models.latent_space import AbsoluteLatents
+from aniportrait.models.onednn_linear import use_onednn
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.models.pose_guider import PublishedPoseGuider
 from aniportrait.models.reference_net import ReferenceNet
@@ -155,8 +156,11 @@ def training(stage: str) -> Stage1:
     if stage == "stage2":  # "stage2+" without
         networks.reference_net.enable_gradient_checkpointing()
         networks.denoising_unet.enable_gradient_checkpointing()
+    use_onednn(networks)
     kind = Stage1 if stage == "stage1" else Stage2
-    return kind(networks, build_scheduler(), lambda weights: torch.optim.AdamW(weights, 1e-5), no_schedule)
+    return kind(
+        networks, build_scheduler(), lambda weights: torch.optim.AdamW(weights, 1e-5, fused=True), no_schedule
+    )
 
 
 def no_schedule(optimizer: torch.optim.Optimizer) -> SimpleNamespace:

@@ -12,11 +12,11 @@ from tiny_unets import SIZES, awake, close, denoiser, inputs, reference_net
 from torch import nn
 
 from aniportrait.models.autoencoder import SDVae
+from aniportrait.models.cpu_attention import NARROW, widen_heads
 from aniportrait.models.fused_attention import FusedSelfAttention
 from aniportrait.models.image_encoder import TinyImageEncoder
 from aniportrait.models.inference import for_inference
 from aniportrait.models.latent_space import AbsoluteLatents
-from aniportrait.models.narrow_heads import NARROW, widen_heads
 from aniportrait.models.packed_layers import PackedGeglu, PackedLinear, pack_layers
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.models.pose_guider import PublishedPoseGuider, ReferenceAwarePoseGuider

@@ -1,10 +1,10 @@
-"""Padded heads attend as torch's own attention does."""
+"""Padded heads, and few queries, attend as in torch's own attention."""
 
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from aniportrait.models.narrow_heads import FEW, attend
+from aniportrait.models.cpu_attention import FEW, attend
 
 
 def tokens(length: int, width: int) -> torch.Tensor:
@@ -14,8 +14,9 @@ def tokens(length: int, width: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("width", [4, 8, 32])
 @pytest.mark.parametrize("masked", [False, True])
-def test_narrow_heads_attend_as_torch_does_forwards_and_backwards(width, masked):
-    query, key, value = tokens(FEW, width), tokens(FEW + 9, width), tokens(FEW + 9, width)
+@pytest.mark.parametrize("queries", [9, FEW, FEW + 1])
+def test_attention_is_torchs_forwards_and_backwards(queries, width, masked):
+    query, key, value = tokens(queries, width), tokens(FEW + 9, width), tokens(FEW + 9, width)
     mask = torch.arange(FEW + 9).expand(2, 1, 1, -1) < torch.tensor([FEW, FEW + 9]).view(2, 1, 1, 1)
     mask = mask if masked else None
     ours = attend(query, key, value, mask)
@@ -30,8 +31,9 @@ def test_narrow_heads_attend_as_torch_does_forwards_and_backwards(width, masked)
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_keys_that_are_hidden_cannot_matter_however_narrow_the_head():
-    query, key, value = tokens(FEW, 8), tokens(FEW, 8), tokens(FEW, 8)
-    mask = (torch.arange(FEW) < FEW // 2).view(1, 1, 1, FEW)
-    other = torch.where(mask.view(FEW, 1), value, 100.0)
+@pytest.mark.parametrize("length", [FEW, 2 * FEW])
+def test_keys_that_are_hidden_cannot_matter_however_narrow_the_head(length):
+    query, key, value = tokens(length, 8), tokens(length, 8), tokens(length, 8)
+    mask = (torch.arange(length) < length // 2).view(1, 1, 1, length)
+    other = torch.where(mask.view(length, 1), value, 100.0)
     assert torch.equal(attend(query, key, value, mask), attend(query, key, other, mask))
