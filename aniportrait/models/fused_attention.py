@@ -3,10 +3,10 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from aniportrait.models.cpu_attention import attend
 from aniportrait.models.motion_module import MotionModule
 
 
@@ -29,8 +29,7 @@ class FusedSelfAttention(nn.Module):
         queries_keys_values = rearrange(
             self.to_qkv(hidden_states), "n l (three k d) -> three n k l d", three=3, k=self.heads
         )
-        attended = F.scaled_dot_product_attention(*queries_keys_values)
-        return self.to_out(rearrange(attended, "n k l d -> n l (k d)"))
+        return self.to_out(rearrange(attend(*queries_keys_values), "n k l d -> n l (k d)"))
 
 
 def fuse_motion_attention(network: nn.Module) -> None:

@@ -5,10 +5,12 @@ every frame are known here, so that lips that close for a single frame close.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 
 import cv2
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator
+from threadpoolctl import ThreadpoolController
 
 from aniportrait.face.topology import INNER_LIPS, LEFT_EYE, LIPS, OVAL, RIGHT_EYE, VERTICES
 
@@ -141,7 +143,15 @@ def _spread(
 
 
 def _sampled(surface: LinearNDInterpolator, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    return surface(columns[None, :], rows[:, None]).astype(np.float32)
+    # Of every triangle it inverts a 2 x 2 matrix: threads would wait for each other, up to 100 times as long.
+    with _thread_pools().limit(limits=1, user_api="blas"):
+        return surface(columns[None, :], rows[:, None]).astype(np.float32)
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Looking for them takes longer than what they are limited for."""
+    return ThreadpoolController()
 
 
 def _held_open(points: np.ndarray, opening: float) -> np.ndarray:
