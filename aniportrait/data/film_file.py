@@ -20,7 +20,7 @@ TAGS = ("title", "artist", "album", "date", "comment", "genre", "copyright", "de
 def write_part(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int) -> int:
     """Encode frames as a silent mp4 that begins with a keyframe; their number.
 
-    The same frames give the same bytes, from 48 pixels a side on: of less x264 weighs memory that it never wrote.
+    The same frames give the same bytes, from 64 pixels a side on: of less x264 weighs memory that it never wrote.
 
     Args:
         path: the file to write.

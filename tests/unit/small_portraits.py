@@ -23,11 +23,11 @@ SIZES = {
     "attention_head_dim": 2,
     "norm_num_groups": 8,
 }
-SIDE = 48
+SIDE = 64
 
 
 def small_pipeline(windows: OpenWindows | ClosedLoopWindows) -> PortraitPipeline:
-    """Frames of 48 pixels; what is around a frame in its window changes it, for its motion modules speak up."""
+    """Frames of 64 pixels; what is around a frame in its window changes it, for its motion modules speak up."""
     torch.manual_seed(0)
     denoiser = DenoisingUNet(**SIZES).with_motion(16, 2, 8)
     for module in denoiser.modules():

@@ -61,8 +61,9 @@ def test_offsets_are_those_of_tarfile(tmp_path):
 
 
 def test_the_same_samples_give_the_same_bytes(tmp_path):
+    clips = [clip("a"), clip("b")]
     for name in ("one", "two"):
-        write_shards([clip("a"), clip("b")], tmp_path / name, 25.0, 32)
+        write_shards(clips, tmp_path / name, 25.0, 32)
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
