@@ -249,8 +249,10 @@ def _wire(
         concurrency_limit=1,
         api_visibility="private",
     )
-    stop.click(_stopper(jobs), queue=False, api_visibility="private")
-    stop.click(lambda: "Stopped.", None, seen[1], cancels=job, queue=False, api_visibility="private")
+    # Said once the job has ended: until then the page takes no click for another one.
+    stop.click(_stopper(jobs), cancels=job, queue=False, api_visibility="private").then(
+        _waiter(jobs), None, seen[1], queue=False, api_visibility="private"
+    )
     page.unload(_stopper(jobs))
 
 
@@ -281,6 +283,16 @@ def _stopper(jobs: Jobs) -> Callable[[gr.Request], None]:
         jobs.stop(_visitor(request))
 
     return stop
+
+
+def _waiter(jobs: Jobs) -> Callable[[gr.Request], str]:
+    """What says that a visitor's job was stopped, once it has ended."""
+
+    def wait(request: gr.Request) -> str:
+        jobs.wait(_visitor(request))
+        return "Stopped."
+
+    return wait
 
 
 def _shown(progress: gr.Progress, share: float, said: str) -> None:

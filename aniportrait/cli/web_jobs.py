@@ -23,7 +23,7 @@ FILES = {"portrait": "The portrait", "audio": "The voice", "driving": "The video
 """Settings that are uploaded files -> how a visitor knows them."""
 PREVIEW_SIZE = 256
 LONGEST_STEP = 120
-"""Seconds that a job waits for one before it that was stopped."""
+"""Seconds that a job waits, and a visitor, for one that was stopped."""
 LONGEST_END = 10
 """Seconds that a job is given to end when the page does."""
 PORTION = 64
@@ -94,6 +94,12 @@ class Jobs:
         for whose, stopped in list(self._running):
             if whose == visitor:
                 stopped.set()
+
+    def wait(self, visitor: str) -> None:
+        """Return once the visitor's jobs have ended, and after LONGEST_STEP seconds if they have not."""
+        deadline = time.monotonic() + LONGEST_STEP
+        while any(whose == visitor for whose, _ in list(self._running)) and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def close(self) -> None:
         """End whatever runs, and take nothing more."""

@@ -123,6 +123,24 @@ def test_a_stopped_job_ends_at_its_next_step_and_makes_way(visitors):
     assert len(list(jobs.run("bert", visitors.wishes(), visitors.report))) == 2
 
 
+def test_who_waits_for_a_stopped_job_waits_for_the_step_that_it_is_in(visitors):
+    animator = Animator()
+    jobs, wishes = visitors.jobs(animator), visitors.wishes()
+    animator.gate.clear()
+    jobs.wait("bert")
+    with ThreadPoolExecutor(2) as threads:
+        job = threads.submit(lambda: list(jobs.run("anna", wishes, visitors.report)))
+        while not animator.asked:
+            time.sleep(0.01)
+        jobs.stop("anna")
+        waiting = threads.submit(lambda: jobs.wait("anna"))
+        time.sleep(0.2)
+        assert not waiting.done()
+        animator.gate.set()
+        assert job.result() == []
+        waiting.result(timeout=10)
+
+
 def test_nobody_stops_the_job_of_another(visitors):
     jobs = visitors.jobs()
     steps = jobs.run("anna", visitors.wishes(), visitors.report)
