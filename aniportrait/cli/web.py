@@ -16,11 +16,13 @@ from omegaconf import DictConfig
 
 from aniportrait.cli.animate import animator
 from aniportrait.cli.web_jobs import Jobs
-from aniportrait.pipelines.speed import SPEEDS, speed_of
+from aniportrait.pipelines.speed import speed_of
 
 try:
     import gradio as gr
     from gradio.components import Component
+
+    from aniportrait.cli.web_fields import inputs, outputs, settings
 except ModuleNotFoundError as error:
     raise OSError("the web page needs gradio: pip install -e '.[web]'") from error
 
@@ -31,11 +33,6 @@ CONSENT = (
     "Animate people who agreed to it, in this picture, with this voice; and tell whoever sees the video that it is "
     "synthetic. Never to deceive, to degrade or to harass."
 )
-HEAD_MOTIONS = [
-    ("as the voice or the video has it", "automatic"),
-    ("predicted from the voice", "predicted"),
-    ("still", "still"),
-]
 ZERO_IS_UNSAID = ("duration", "steps", "guidance_scale")
 """Fields for numbers, which Gradio does not leave empty."""
 BUG = "Something went wrong that is no fault of yours: the server's log has it."
@@ -101,15 +98,15 @@ def build_page(jobs: Jobs, speed: str = "exact", keep_minutes: float = 60, waiti
         )
         with gr.Row():
             with gr.Column(scale=1, min_width=320):
-                wishes = _inputs()
+                wishes = inputs()
                 gr.Markdown(CONSENT)
                 with gr.Row():
                     run = gr.Button("Animate", variant="primary", elem_id="animate", scale=3)
                     stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=100)
                 with gr.Accordion("More settings", open=False):
-                    wishes |= _settings(speed)
+                    wishes |= settings(speed)
             with gr.Column(scale=1, min_width=320):
-                seen = _outputs()
+                seen = outputs()
         with gr.Accordion("Responsible use", open=False):
             gr.Markdown(RESPONSIBLE_USE.read_text(encoding="utf-8").partition("\n")[2])
         _wire(page, jobs, run, stop, wishes, seen)
@@ -151,84 +148,6 @@ def _check(config: DictConfig) -> None:
         raise ValueError(f"port ({config.port}) must be between 1 and 65535")
     if not _is_this_machine(config.host):
         log.warning("host=%s: whoever reaches this machine can use the page", config.host)
-
-
-def _inputs() -> dict[str, Component]:
-    """What a visitor gives, by the Request's names."""
-    portrait = gr.Image(
-        label="Portrait",
-        type="filepath",
-        image_mode=None,
-        sources=["upload", "webcam", "clipboard"],
-        buttons=["fullscreen"],
-        height=230,
-        elem_id="portrait",
-    )
-    # As it was uploaded: Gradio opens pictures itself, and has other words for what is wrong with one.
-    portrait.preprocess = lambda payload: None if payload is None else payload.path
-    with gr.Tab("Voice"):
-        audio = gr.Audio(
-            label="Voice",
-            show_label=False,
-            type="filepath",
-            sources=["upload", "microphone"],
-            buttons=["download"],  # without one Gradio offers to share
-            elem_id="voice",
-        )
-    with gr.Tab("Video to follow"):
-        driving = gr.Video(
-            label="Video to follow",
-            show_label=False,
-            sources=["upload", "webcam"],
-            elem_id="driving",
-        )
-        gr.Markdown("Its face moves the portrait's. With a voice too, the mouth is the voice's.")
-    return {
-        "portrait": portrait,
-        "audio": audio,
-        "driving": driving,
-        "label": gr.Checkbox(True, label="Write AI-generated on every frame"),
-        "paste_back": gr.Checkbox(False, label="The whole picture, not the square around the face"),
-    }
-
-
-def _settings(speed: str) -> dict[str, Component]:
-    """What a visitor can leave alone, by the Request's names."""
-    with gr.Row():
-        duration = gr.Number(0, label="Seconds of the beginning", info="0: all of it", step=0.1)
-        face = gr.Number(1, label="Which face", info="1: the largest", precision=0)
-    head_pose = gr.Dropdown(HEAD_MOTIONS, value="automatic", label="Head")
-    expression = gr.Slider(0, 3, 1, step=0.1, label="Strength of the expression")
-    with gr.Row():
-        eyes = gr.Slider(0, 3, 1, step=0.1, label="Eyes")
-        mouth = gr.Slider(0, 3, 1, step=0.1, label="Mouth")
-    chosen = gr.Radio(list(SPEEDS), value=speed, label="Speed")
-    with gr.Row():
-        steps = gr.Slider(0, 100, 0, step=1, label="Steps", info="0: the model's own")
-        guidance_scale = gr.Slider(0, 10, 0, step=0.1, label="Guidance", info="0: the model's own")
-    seed = gr.Number(42, label="Seed", minimum=0, maximum=2**32 - 1, precision=0)
-    return {
-        "duration": duration,
-        "face": face,
-        "head_pose": head_pose,
-        "expression": expression,
-        "eyes": eyes,
-        "mouth": mouth,
-        "speed": chosen,
-        "steps": steps,
-        "guidance_scale": guidance_scale,
-        "seed": seed,
-    }
-
-
-def _outputs() -> list[Component]:
-    """The result, a sentence on it, and the landmarks."""
-    look: dict[str, Any] = {"interactive": False, "buttons": ["download"]}
-    return [
-        gr.Video(label="Result", elem_id="result", height=380, autoplay=True, **look),
-        gr.Markdown(elem_id="told"),
-        gr.Video(label="What it will do", elem_id="landmarks", height=230, **look),
-    ]
 
 
 def _wire(

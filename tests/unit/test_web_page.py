@@ -223,6 +223,7 @@ def test_a_port_in_use_is_one_sentence(server, tmp_path):
 
 def test_without_gradio_the_sentence_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    monkeypatch.delitem(sys.modules, "aniportrait.cli.web")
+    for name in ("web", "web_fields"):
+        monkeypatch.delitem(sys.modules, f"aniportrait.cli.{name}")
     with pytest.raises(OSError, match=re.escape("pip install -e '.[web]'")):
         importlib.import_module("aniportrait.cli.web")
