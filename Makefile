@@ -192,7 +192,7 @@ $(EXPERIMENT)/shards/index.json: | $(INSTALLED)
 
 $(EXPERIMENT)/shards/latents/index.json: | $(EXPERIMENT)/shards/index.json
 	@mkdir -p $(EXPERIMENT)/pretrained && ln -sfn "$(abspath $(SHARED)/models)" $(EXPERIMENT)/pretrained/taef2
-	$(PY) prepare.py step=latents $(FROM) image_size=128 autoencoder=taef2 image_encoder=thumbnail encoding.precision=bf16
+	$(PY) prepare.py step=latents $(FROM) image_size=128 autoencoder=taef2 image_encoder=thumbnail
 
 # PASSIVE as in the demo. What else web.py can be told: python web.py --help
 web: export OMP_WAIT_POLICY := PASSIVE

@@ -11,6 +11,7 @@ from aniportrait.cli.encoders import encoder_name
 from aniportrait.data.latents import LatentsOrigin, write_latents
 from aniportrait.data.mixture import one_folder
 from aniportrait.data.shards import ShardIndex
+from aniportrait.models.processor import warn_of_emulation
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ def prepare_latents(config: DictConfig) -> None:
     if str(config.encoding.precision) not in ("32", "bf16"):
         raise ValueError(f"encoding.precision ({config.encoding.precision}) must be 32 or bf16")
     half = str(config.encoding.precision) == "bf16"
+    if half:
+        warn_of_emulation("encoding.precision=bf16", device)
     autoencoder = instantiate(config.autoencoder).to(device, memory_format=torch.channels_last).eval()
     image_encoder = instantiate(config.image_encoder).to(device).eval()
     names = encoder_name(autoencoder), encoder_name(image_encoder)

@@ -35,6 +35,7 @@ from aniportrait.models.compiling import compile_layers
 from aniportrait.models.freed_memory import keep_freed_memory
 from aniportrait.models.onednn_linear import use_onednn
 from aniportrait.models.portrait_networks import PortraitNetworks
+from aniportrait.models.processor import warn_of_emulation
 from aniportrait.pipelines.saved_networks import PORTRAIT, load_motion
 from aniportrait.training.callbacks.ema import CURRENT
 from aniportrait.training.callbacks.model_card import ModelCard
@@ -102,6 +103,8 @@ def train(config: DictConfig) -> float | None:
     if isinstance(trainer.accelerator, CPUAccelerator):
         keep_freed_memory()
         use_onednn(module.networks)
+        if trainer.precision.startswith("bf16"):
+            warn_of_emulation(f"trainer.precision={trainer.precision}", "cpu")
     log.info("%s: %s trainable parameters, writing to %s", config.name, f"{_trainable(module):,}", run)
     started = time.perf_counter()
     try:

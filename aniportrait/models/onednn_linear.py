@@ -1,8 +1,7 @@
 """Linear layers that are trained on a CPU, forward and backward in oneDNN: up to twice as fast as in MKL.
 
-torch multiplies float32 matrices with MKL, which leaves half of some processors' vector units idle (see
-packed_layers.py, for inference). Weights stay where they are and as they are: optimizers, averages and checkpoints
-don't notice.
+torch multiplies float32 matrices with MKL, which leaves half of AVX-512 idle on some processors (see packed_layers.py,
+for inference). Weights stay where they are and as they are: optimizers, averages and checkpoints don't notice.
 """
 
 import math
@@ -15,6 +14,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
+from aniportrait.models.processor import onednn_is_faster
+
 SMALL = 2**21
 """Of fewer multiplications, what python adds takes longer than what is saved (tokens x inputs x outputs)."""
 
@@ -22,9 +23,11 @@ SMALL = 2**21
 def use_onednn(network: nn.Module) -> None:
     """From now on the network's linear layers, and 1x1 convolutions on one thread, compute as `linear` does, in place.
 
-    A layer changes its class, as under torch's parametrizations: names, weights, copies and pickles stay what they
-    were.
+    Nothing changes where this processor would take longer so. A layer changes its class, as under torch's
+    parametrizations: names, weights, copies and pickles stay what they were.
     """
+    if not onednn_is_faster(torch.float32):
+        return
     for layer in network.modules():
         if type(layer) is nn.Linear:
             layer.__class__ = _OneDnnLinear
@@ -76,7 +79,6 @@ def _is_slow(input: Tensor, weight: Tensor) -> bool:
         and input.numel() * len(weight) >= SMALL
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
-        and torch.backends.mkldnn.is_available()
     )
 
 

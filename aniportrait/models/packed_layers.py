@@ -1,7 +1,7 @@
-"""Layers in oneDNN's own layout: on CPUs whose vendor MKL does not know, twice as fast for the same numbers.
+"""Layers in oneDNN's own layout: with AVX-512, on CPUs whose vendor MKL does not know, twice as fast.
 
-torch multiplies float32 matrices with MKL, which leaves half of some processors' vector units idle, and brings the
-filters of a convolution into oneDNN's order at every call. inductor calls the same operators as these layers.
+torch multiplies float32 matrices with MKL, which leaves half of AVX-512 idle on some processors, and brings the filters
+of a convolution into oneDNN's order at every call. inductor calls the same operators as these layers.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import torch
 from diffusers.models.activations import GEGLU
 from torch import Tensor, nn
 
-DTYPES = (torch.float32, torch.bfloat16)
+from aniportrait.models.processor import onednn_is_faster
 
 
 class PackedLinear(nn.Module):
@@ -62,10 +62,8 @@ class PackedGeglu(nn.Module):
 def pack_layers(network: nn.Module) -> None:
     """From now on the network's layers compute in oneDNN's layout, in place; for inference on a CPU.
 
-    Layers stay as they are where torch was built without oneDNN, and those whose numbers are of another kind.
+    Layers stay as they are where this processor would take longer over their numbers so.
     """
-    if not torch.backends.mkldnn.is_available():
-        return
     for name, layer in list(network.named_children()):
         kind = _packed_kind(layer)
         if kind is None:
@@ -79,7 +77,9 @@ def _packed_kind(layer: nn.Module) -> Any:
     kind = {nn.Linear: PackedLinear, nn.Conv2d: PackedConv, GEGLU: PackedGeglu}.get(type(layer))
     if kind is PackedConv and (layer.padding_mode != "zeros" or isinstance(layer.padding, str)):
         return None
-    ready = all(weight.device.type == "cpu" and weight.dtype in DTYPES for weight in layer.parameters())
+    ready = all(
+        weight.device.type == "cpu" and onednn_is_faster(weight.dtype) for weight in layer.parameters()
+    )
     return kind if ready else None
 
 

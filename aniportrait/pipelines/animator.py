@@ -21,6 +21,7 @@ from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.face.task_file import find_task_file
 from aniportrait.models.inference import for_inference
+from aniportrait.models.processor import warn_of_emulation
 from aniportrait.pipelines.animation import Animation
 from aniportrait.pipelines.label import labelled
 from aniportrait.pipelines.pasted_back import PastedBack
@@ -71,6 +72,8 @@ class Animator:
         if compile is not None and compile not in torch._dynamo.list_backends(None):
             raise ValueError(f"compile={compile} is no backend of torch.compile; inductor is the usual one")
         _check_device(device)
+        if precision == "bf16":
+            warn_of_emulation("precision=bf16", device)
         self._weights, self._pretrained = open_weights(weights), Path(pretrained)
         self._task_file = find_task_file(face_landmarker)
         self._device, self._precision, self._compile = device, precision, compile
@@ -94,7 +97,7 @@ class Animator:
     def animate(self, request: Request, progress: Progress | None = None) -> Animation:
         """Everything up to the sampling, which is done as the animation is iterated over or saved."""
         speed = speed_of(request.speed)
-        precision = self._precision or speed.precision
+        precision = self._precision or speed.precision_on(self._device)
         pipeline = self._pipeline(precision)
         asked = ("steps", "solver", "guidance_scale", "guidance_rescale", "guidance_interval", "seed")
         settings = speed.settings(

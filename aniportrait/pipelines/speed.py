@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
+from aniportrait.models.processor import emulates_bf16
 from aniportrait.pipelines.sampling_settings import SamplingSettings
 
 
@@ -16,7 +19,7 @@ class Speed:
         step_share: of the steps that the weights state.
         guidance_interval: from and to which time of the schedule there is guidance; None: as the weights state.
         stride: every how manieth frame is sampled; those between are made from their neighbours, by their landmarks.
-        precision: of the networks: fp32, bf16 or fp16.
+        precision: of the networks: fp32, bf16 or fp16; see `precision_on`.
     """
 
     solver: str = "ddim"
@@ -34,6 +37,10 @@ class Speed:
         if self.guidance_interval is not None:
             changed["guidance_interval"] = self.guidance_interval
         return replace(own, **changed | {name: value for name, value in asked.items() if value is not None})
+
+    def precision_on(self, device: torch.device | str) -> str:
+        """Its precision there: fp32 instead of bf16 on a processor that would have to emulate it."""
+        return "fp32" if self.precision == "bf16" and emulates_bf16(device) else self.precision
 
 
 SPEEDS = {

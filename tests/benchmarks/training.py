@@ -43,6 +43,7 @@ from aniportrait.models.latent_space import AbsoluteLatents
 from aniportrait.models.onednn_linear import use_onednn
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.models.pose_guider import PublishedPoseGuider
+from aniportrait.models.processor import emulates_bf16
 from aniportrait.models.reference_net import ReferenceNet
 from aniportrait.training.portrait_step import frame_latents, portrait_loss
 from aniportrait.training.stage1 import Stage1
@@ -77,11 +78,14 @@ def main() -> None:
     rows = [
         (stage, cached, half)
         for stage in ([options.only] if options.only else ORIGINAL)
-        for cached, half in ((False, False), (True, False), (False, True), (True, True))
+        for half in ((False,) if emulates_bf16("cpu") else (False, True))
+        for cached in (False, True)
     ]
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for row in pool.imap(measured, [(*row, options.repeats) for row in rows], chunksize=1):
             print(row, flush=True)
+    if emulates_bf16("cpu"):
+        print("No bf16: this processor has no such products.")
 
 
 def measured(row: tuple[str, bool, bool, int]) -> str:

@@ -14,6 +14,12 @@ from aniportrait.models.onednn_linear import SMALL, use_onednn
 from aniportrait.training.operation_count import OperationCount
 
 
+@pytest.fixture(autouse=True)
+def avx512(monkeypatch):
+    """A processor that goes to oneDNN: what it computes there it computes anywhere."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+
+
 @pytest.fixture
 def one_thread():
     threads = torch.get_num_threads()
@@ -87,6 +93,13 @@ def test_small_products_autocast_and_other_numbers_stay_with_torch():
     double = deepcopy(large).double()
     for work in (lambda: layer(torch.randn(9, 16)), under_autocast, lambda: double(tokens.double())):
         assert not any("_linear_pointwise" in name for name in operators(work))
+
+
+def test_layers_stay_as_they_are_where_onednn_takes_longer(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    network = nn.Sequential(nn.Linear(256, 256), nn.Conv2d(256, 256, 1))
+    use_onednn(network)
+    assert [type(layer) for layer in network] == [nn.Linear, nn.Conv2d]
 
 
 def test_weights_keep_their_names_and_layers_can_be_copied_and_pickled():

@@ -64,7 +64,8 @@ def test_an_unknown_step_is_refused():
         run("step=polish")
 
 
-def test_latents_in_bf16_differ_by_rounding_and_other_precisions_are_refused(folder):
+def test_latents_in_bf16_differ_by_rounding_and_other_precisions_are_refused(folder, monkeypatch, caplog):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
     encoders = ("autoencoder=space_to_depth", "image_encoder=tiny", "image_size=32")
 
     def embedding(precision):
@@ -74,6 +75,7 @@ def test_latents_in_bf16_differ_by_rounding_and_other_precisions_are_refused(fol
 
     whole, half = embedding("32"), embedding("bf16")
     assert 0 < np.abs(half - whole).max() < 0.05 * np.abs(whole).max()
+    assert caplog.text.count("encoding.precision=bf16 is emulated on this processor") == 1
     with pytest.raises(ValueError, match=r"^encoding.precision \(fp16\) must be 32 or bf16$"):
         embedding("fp16")
 

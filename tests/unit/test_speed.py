@@ -1,6 +1,7 @@
 """Speed profiles change the weights' own settings, and what is asked for wins."""
 
 import pytest
+import torch
 
 from aniportrait.pipelines.sampling_settings import SamplingSettings
 from aniportrait.pipelines.speed import SPEEDS, speed_of
@@ -29,6 +30,15 @@ def test_what_is_asked_for_wins_over_the_profile(name):
     settings = SPEEDS[name].settings(OWN, asked)
     assert {key: getattr(settings, key) for key in asked} == asked
     assert settings.shared_noise == OWN.shared_noise
+
+
+@pytest.mark.parametrize(("has_bf16", "of_fast"), [(True, "bf16"), (False, "fp32")])
+def test_fast_takes_bf16_where_the_processor_has_it(monkeypatch, has_bf16, of_fast):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_bf16)
+    assert SPEEDS["fast"].precision_on("cpu") == of_fast
+    assert SPEEDS["fast"].precision_on("cuda:0") == "bf16"
+    assert SPEEDS["exact"].precision_on("cpu") == "fp32"
 
 
 def test_an_unknown_profile_is_named():
