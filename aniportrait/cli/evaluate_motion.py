@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +41,10 @@ FLICKER = (
     *(Column(f"change, {region}", "of the truth's") for region in REGIONS),
     *(Column(f"change, {region}, of frame by frame's") for region in REGIONS),
 )
+TREMBLING = (
+    *(Column(f"trembling, {region}", "of [0, 1]", higher_is_better=False, digits=4) for region in REGIONS),
+    *(Column(f"trembling, {region}, of frame by frame's", higher_is_better=False) for region in REGIONS),
+)
 MOUTH = (
     Column("mouth motion", "of the truth's"),
     Column("mouth opening spread", "of the truth's"),
@@ -51,6 +56,11 @@ FLICKER_NOTE = (
     "Flicker: mean absolute difference between the change from frame to frame and the true change, RGB in [0, 1]: what "
     "changes and should not, or should and does not; a frozen picture scores the true change. Change: all that changes "
     "from frame to frame, 1 as much as in the truth. Background: outside the face's box."
+)
+TREMBLING_NOTE = (
+    "Trembling: mean absolute difference between the changes from frame to frame of two sampling seeds, RGB in [0, 1]: "
+    "what the noise alone changes. Motion that follows the landmarks is the same in both and does not count, nor does "
+    "the truth; a frozen picture has none, so read it beside the mouth's motion."
 )
 MOUTH_NOTE = (
     "Mouth motion: standard deviation over time of the pixels in the mouth's box; flicker raises it too. Opening: of "
@@ -68,11 +78,15 @@ ROWS: dict[str, tuple[str, Literal["ours", "baseline", "bound"]]] = {
 
 @dataclass(frozen=True)
 class SystemScores:
-    """One system's suites, by sampling seed: of its pictures, of their motion, of the faces detected on them."""
+    """One system's suites, by sampling seed: of its pictures, of their motion, of the faces detected on them.
+
+    `trembling` holds each seed's motion against the next seed's instead of the truth's.
+    """
 
     frames: Seeded = field(default_factory=lambda: Seeded(PortraitSuite))
     motion: Seeded = field(default_factory=lambda: Seeded(MotionSuite))
     faces: Seeded = field(default_factory=lambda: Seeded(DetectedSuite))
+    trembling: Seeded = field(default_factory=lambda: Seeded(MotionSuite))
 
 
 def evaluate_motion(weights: Weights, index: ShardIndex, config: DictConfig) -> Part:
@@ -151,6 +165,8 @@ def _score_window(
             scores.motion.of(seed).update(frames[None], truth, landmarks[None])
             faces = detected_faces(landmarker, frames, measured_size)
             scores.faces.of(seed).update(faces, landmarks, true_faces)
+        for number, (frames, other) in enumerate(pairwise(made[name])):
+            scores.trembling.of(number).update(frames[None], other[None], landmarks[None])
 
 
 def _tables(systems: dict[str, SystemScores], note: str) -> list[Table]:
@@ -173,11 +189,21 @@ def _tables(systems: dict[str, SystemScores], note: str) -> list[Table]:
     def quality(ours: SystemScores) -> list[Score | float | str | None]:
         return [ours.frames.score(name) for name in ("face_l1", "psnr", "ssim")]
 
-    return [
+    def trembling(ours: SystemScores) -> list[Score | float | str | None]:
+        names = [f"flicker_{region}" for region in REGIONS]
+        if not ours.trembling.suites:  # nothing is drawn
+            return [None] * len(TREMBLING)
+        scores = [ours.trembling.score(name) for name in names]
+        return scores + [ours.trembling.ratio(name, systems["fresh"].trembling) for name in names]
+
+    tables = [
         Table("stage 2", QUALITY, rows(quality), note),
         Table("stage 2, flicker", FLICKER, rows(flicker), FLICKER_NOTE),
         Table("stage 2, mouth", MOUTH, rows(mouth), MOUTH_NOTE),
     ]
+    if systems["fresh"].trembling.suites:
+        tables.append(Table("stage 2, trembling", TREMBLING, rows(trembling), TREMBLING_NOTE))
+    return tables
 
 
 def _note(length: int, clips: str, settings: SamplingSettings, seeds: int) -> str:

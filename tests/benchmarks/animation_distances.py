@@ -53,7 +53,7 @@ def main() -> None:
             speed=speed,
             seed=seed,
         )
-        rows[name] = sampled(Animator(options.weights, precision=SPEEDS[speed].precision), request)
+        rows[name] = sampled(Animator(options.weights, precision=SPEEDS[speed].precision_on("cpu")), request)
     exact, points, _ = rows[next(iter(rows))]
     exact_found = found(exact)
     print(f"{options.weights}, {len(exact)} frames of {exact.shape[1]} pixels, distances from exact")

@@ -99,6 +99,19 @@ def test_the_evaluation_scores_every_network_beside_its_baselines(evaluated):
     assert all(words in page for words in ("copying the reference", "lip vertex error", "<svg"))
 
 
+def test_two_sampling_seeds_show_what_the_noise_alone_changes(trained, shards, tmp_path):
+    settings = [f"weights={trained}/weights", f"data.folder={shards}", "sampling_steps=2", "motion_clips=1"]
+    with composed(
+        "evaluate", *settings, "sampling_seeds=2", "only=[motion_module]", f"out={tmp_path}", out=tmp_path
+    ) as config:
+        evaluate(config)
+    rows = json.loads((tmp_path / "results.json").read_text())["scores"]["stage 2, trembling"]
+    fresh, shared = rows["stage 1, frame by frame"], rows["stage 1, the same noise for all frames"]
+    assert fresh["trembling, whole"]["value"] > shared["trembling, whole"]["value"] > 0
+    assert fresh["trembling, whole, of frame by frame's"] == 1
+    assert rows["truth"].get("trembling, whole") is None
+
+
 def test_training_clips_are_scored_in_what_was_left_out_by_the_networks_that_leave_it_out(
     trained, shards, tmp_path, caplog
 ):
