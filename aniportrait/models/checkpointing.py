@@ -1,4 +1,4 @@
-"""Gradient checkpointing of every layer of a UNet (https://arxiv.org/abs/1604.06174)."""
+"""Gradient checkpointing of a UNet's layers, where it pays (https://arxiv.org/abs/1604.06174)."""
 
 from typing import Any
 
@@ -13,15 +13,20 @@ from torch.utils.checkpoint import checkpoint
 
 from aniportrait.models.motion_module import MotionModule
 
+LARGE_LEVELS = 2
+"""Of a UNet, from the whole picture down. Widths double while pixels become a quarter: of a clip at 512 pixels, with
+Stable Diffusion's layout, the levels below hold 0.9 GiB and are 37 % of what would be computed twice."""
 
-def checkpoint_layers(unet: nn.Module) -> None:
-    """From now on every layer between a UNet's first and last convolution recomputes its activations backwards.
 
-    diffusers' own switch leaves out motion modules, the middle's first resnet, the projections around a
-    transformer's blocks, and resampling. A layer changes its class, as under torch's parametrizations: names,
-    weights, copies and pickles stay what they were.
+def checkpoint_layers(unet: Any) -> None:
+    """From now on every layer of a UNet's LARGE_LEVELS recomputes its activations backwards.
+
+    diffusers' own switch takes all levels, and leaves out motion modules, the projections around a transformer's
+    blocks, and resampling. A layer changes its class, as under torch's parametrizations: names, weights, copies and
+    pickles stay what they were.
     """
-    for module in unet.modules():
+    blocks = (*unet.down_blocks[:LARGE_LEVELS], *unet.up_blocks[-LARGE_LEVELS:])
+    for module in (module for block in blocks for module in block.modules()):
         checkpointed = _CHECKPOINTED.get(type(module))
         if checkpointed is not None:
             module.__class__ = checkpointed

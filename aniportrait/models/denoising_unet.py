@@ -200,7 +200,7 @@ class DenoisingUNet(nn.Module):
                 yield parameter
 
     def enable_gradient_checkpointing(self) -> None:
-        """Recompute the activations of every layer in the backward pass instead of keeping them."""
+        """Recompute the large activations in the backward pass instead of keeping them; see `checkpoint_layers`."""
         checkpoint_layers(self.unet)
 
     def _check(

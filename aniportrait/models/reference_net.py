@@ -104,7 +104,7 @@ class ReferenceNet(nn.Module):
                 parameter.requires_grad_(False)
 
     def enable_gradient_checkpointing(self) -> None:
-        """Recompute the activations of every layer in the backward pass instead of keeping them."""
+        """Recompute the large activations in the backward pass instead of keeping them; see `checkpoint_layers`."""
         checkpoint_layers(self.unet)
 
 

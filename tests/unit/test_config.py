@@ -140,8 +140,9 @@ def test_gradient_checkpointing_reaches_the_networks(wanted):
     with composed("train", *settings) as config:
         networks = build_module(config, None).networks
     for network in (networks.denoising_unet, networks.reference_net):
-        layers = [module for module in network.modules() if isinstance(module, ResnetBlock2D)]
-        assert {isinstance(layer, _Checkpointed) for layer in layers} == {wanted}
+        for block in (network.unet.down_blocks[0], network.unet.up_blocks[-1]):
+            layers = [module for module in block.modules() if isinstance(module, ResnetBlock2D)]
+            assert {isinstance(layer, _Checkpointed) for layer in layers} == {wanted}
 
 
 def test_several_machines_and_8_bit_optimizer_state_are_choices():

@@ -1,4 +1,4 @@
-"""Gradient checkpointing changes no gradient, and no layer keeps its activations."""
+"""Gradient checkpointing changes no gradient, and no layer of large pictures keeps its activations."""
 
 import copy
 import pickle
@@ -44,21 +44,28 @@ def test_gradients_stay_the_same_in_both_networks(motion):
 
 
 @pytest.mark.parametrize("motion", [False, True])
-def test_every_layer_between_the_first_and_the_last_convolution_is_computed_twice(motion):
+def test_every_layer_of_the_two_largest_levels_is_computed_twice_and_no_other(motion):
     net, den = networks(motion)
-    net.enable_gradient_checkpointing()
-    den.enable_gradient_checkpointing()
     calls = Counter()
     for i, network in enumerate((net, den)):
         for name, module in network.named_modules():
-            layer = "_blocks." in name or "mid_block." in name
-            if layer and not list(module.children()) and list(module.parameters()):
+            if (
+                ("_blocks." in name or "mid_block." in name)
+                and not list(module.children())
+                and list(module.parameters())
+            ):
                 module.register_forward_pre_hook(lambda m, args, key=f"{i} {name}": calls.update([key]))
     backward(net, den)
+    plain = calls.copy()
+    calls.clear()
+    net.enable_gradient_checkpointing()
+    den.enable_gradient_checkpointing()
+    backward(net, den)
     last = "0 unet.up_blocks.2.attentions.1."  # of ReferenceNet; nothing after its norm1 has a gradient
-    kept = [key for key, count in calls.items() if count == 1 and not key.startswith(last)]
-    assert calls
-    assert kept == []
+    small = ("mid_block.", "down_blocks.2.", "up_blocks.0.")  # of three levels
+    for key, count in plain.items():
+        if not key.startswith(last):
+            assert calls[key] == (count if any(place in key for place in small) else 2 * count), key
 
 
 def test_nothing_is_computed_twice_before_the_first_module_that_gets_gradients():
@@ -73,9 +80,10 @@ def test_nothing_is_computed_twice_before_the_first_module_that_gets_gradients()
         if name.endswith("attn1.to_q"):
             module.register_forward_pre_hook(lambda module, args, key=name: calls.update([key]))
     den(**inputs()).square().mean().backward()
-    once = [name for name, count in calls.items() if count == 1]
+    large = [name for name in calls if ".down_blocks.2" not in name and ".up_blocks.0" not in name]
+    once = [name for name in large if calls[name] == 1 and "mid_block" not in name]
     assert once == ["unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"]
-    assert len(calls) > 10
+    assert len(large) > 10
 
 
 def test_a_checkpointed_network_can_be_copied_pickled_and_loaded():
