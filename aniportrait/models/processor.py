@@ -26,11 +26,11 @@ def multiplies_bf16() -> bool:
 
 
 def emulates_bf16(device: torch.device | str) -> bool:
-    """Whether bf16 takes 5 to 10 times as long as float32 there: on a processor without such products."""
+    """Whether bf16 takes up to 10 times as long as float32 there: on a processor without such products."""
     return torch.device(device).type == "cpu" and not multiplies_bf16()
 
 
 def warn_of_emulation(setting: str, device: torch.device | str) -> None:
     """Say so to who asked for bf16 by `setting`, where it is emulated."""
     if emulates_bf16(device):
-        log.warning("%s is emulated on this processor and takes 5 to 10 times as long as 32 bits", setting)
+        log.warning("%s is emulated on this processor and takes up to 10 times as long as 32 bits", setting)
