@@ -194,7 +194,7 @@ def _tables(systems: dict[str, SystemScores], note: str) -> list[Table]:
         if not ours.trembling.suites:  # nothing is drawn
             return [None] * len(TREMBLING)
         scores = [ours.trembling.score(name) for name in names]
-        return scores + [ours.trembling.ratio(name, systems["fresh"].trembling) for name in names]
+        return [*scores, *(ours.trembling.ratio(name, systems["fresh"].trembling) for name in names)]
 
     tables = [
         Table("stage 2", QUALITY, rows(quality), note),
