@@ -13,15 +13,14 @@ def onednn_is_faster(dtype: torch.dtype) -> bool:
     In float32 they are with AVX-512, half of whose width torch's MKL leaves idle on some processors; with AVX2 alone a
     denoiser in oneDNN takes 1.5 times as long. In bf16 they are wherever oneDNN has them at all.
     """
-    if not torch.backends.mkldnn.is_available():
-        return False
     if dtype == torch.bfloat16:
         return multiplies_bf16()
-    return dtype == torch.float32 and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    avx512 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return dtype == torch.float32 and avx512 and torch.backends.mkldnn.is_available()
 
 
 def multiplies_bf16() -> bool:
-    """Whether this processor has bf16 products."""
+    """Whether oneDNN has bf16 products on this processor."""
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
