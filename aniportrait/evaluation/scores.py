@@ -20,7 +20,7 @@ class Score:
         scored: clips it was taken over; None where that is not a count of clips.
         given: clips that were to be scored; None means as many as were scored.
         interval: lower and upper end of the 95 % interval of the mean; None where clips are too few.
-        per_seed: the figure with each sampling seed alone, where there are several.
+        per_seed: the figure with each sampling seed alone, where there are several that have one.
     """
 
     value: float
@@ -48,7 +48,8 @@ class Score:
         score = cls.over_clips(means_of_known(values, axis=0), seed)
         if len(values) == 1:
             return score
-        return replace(score, per_seed=tuple(means_of_known(values, axis=1).tolist()))
+        means = means_of_known(values, axis=1)
+        return replace(score, per_seed=tuple(means[np.isfinite(means)].tolist()))
 
 
 def means_of_known(values: np.ndarray, axis: int) -> np.ndarray:

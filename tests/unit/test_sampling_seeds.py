@@ -47,6 +47,12 @@ def test_one_sampling_has_no_spread():
     assert (score.value, score.per_seed, score.seed_spread) == (2.0, (), None)
 
 
+def test_seeds_without_any_figure_have_no_spread():
+    nothing = Score.over_seeds(np.full((2, 3), np.nan))
+    assert (nothing.scored, nothing.per_seed, nothing.seed_spread) == (0, (), None)
+    assert Score.over_seeds(np.array([[np.nan, np.nan], [1.0, 3.0]])).per_seed == (2.0,)
+
+
 def test_a_ratio_is_of_means_over_clips_that_both_have():
     ours, theirs = seeded([[1.0, 9.0, 2.0], [3.0, 9.0, 2.0]]), seeded([[4.0, float("nan"), 4.0]])
     assert ours.ratio("figure", theirs) == pytest.approx((2.0 + 2.0) / (4.0 + 4.0))
