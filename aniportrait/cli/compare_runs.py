@@ -19,8 +19,12 @@ from aniportrait.evaluation.video_systems import GENERATED
 
 log = logging.getLogger(__name__)
 
-MUST_AGREE = ("resolution", "fps", "crop", "landmarks", "real videos", "name", "version", "task", "seconds")
-"""Of the protocol: figures under others cannot be compared."""
+MUST_AGREE = {
+    "name": "protocol",
+    "version": "version of the protocol",
+    **{what: what for what in ("task", "resolution", "fps", "crop", "seconds", "landmarks", "real videos")},
+}
+"""Of results.json's protocol, and what errors call it: figures under others cannot be compared."""
 
 Runs = dict[str, dict[str, Any]]
 """Folder -> its results.json."""
@@ -109,11 +113,11 @@ def _read_runs(folders: list[str]) -> Runs:
         runs[folder] = results
     first, *others = runs.items()
     for folder, results in others:
-        for what in MUST_AGREE:
+        for what, words in MUST_AGREE.items():
             ours, theirs = first[1]["protocol"].get(what), results["protocol"].get(what)
             if ours != theirs:
                 raise ValueError(
-                    f"{first[0]} was scored with {what} {ours} and {folder} with {theirs}: score them alike"
+                    f"{first[0]} was scored with {words} {ours} and {folder} with {theirs}: score them alike"
                 )
     return runs
 
