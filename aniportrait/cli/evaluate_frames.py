@@ -12,7 +12,14 @@ from tqdm import tqdm
 
 from aniportrait.checkpoints.store import Weights
 from aniportrait.cli.pipelines import face_landmarker, portrait_pipeline
-from aniportrait.cli.portrait_trials import Trial, pairs_of_clips, pictures, sampled, trial_settings
+from aniportrait.cli.portrait_trials import (
+    Trial,
+    pairs_of_clips,
+    pictures,
+    round_trip,
+    sampled,
+    trial_settings,
+)
 from aniportrait.data.shards import ShardIndex
 from aniportrait.evaluation.detected_suite import DetectedSuite, missing_faces
 from aniportrait.evaluation.face_regions import face_boxes
@@ -130,14 +137,8 @@ def _made(
     made = {
         name: torch.stack([batch[:, place] for batch in batches], dim=1) for place, name in enumerate(SAMPLED)
     }
-    made |= {"copy": references[None], "floor": _round_trip(pipeline, truth)[None], "truth": truth[None]}
+    made |= {"copy": references[None], "floor": round_trip(pipeline, truth)[None], "truth": truth[None]}
     return truth, references, made
-
-
-@torch.inference_mode()
-def _round_trip(pipeline: PortraitPipeline, frames: Tensor) -> Tensor:
-    networks = pipeline.networks
-    return networks.decode(networks.encode(frames[None].to(pipeline.device)))[0].cpu()
 
 
 def _table(

@@ -15,7 +15,14 @@ from tqdm import tqdm
 
 from aniportrait.checkpoints.store import Weights
 from aniportrait.cli.pipelines import face_landmarker, portrait_pipeline
-from aniportrait.cli.portrait_trials import Trial, pictures, sampled, trial_settings, window_of_clip
+from aniportrait.cli.portrait_trials import (
+    Trial,
+    pictures,
+    round_trip,
+    sampled,
+    trial_settings,
+    window_of_clip,
+)
 from aniportrait.data.media import write_video
 from aniportrait.data.shards import ShardIndex
 from aniportrait.evaluation.detected_suite import DetectedSuite, missing_faces
@@ -72,6 +79,7 @@ ROWS: dict[str, tuple[str, Literal["ours", "baseline", "bound"]]] = {
     "fresh": ("stage 1, frame by frame", "baseline"),
     "shared": ("stage 1, the same noise for all frames", "baseline"),
     "copy": ("copying the reference", "baseline"),
+    "floor": ("floor: the autoencoder's round trip", "bound"),
     "truth": ("truth", "bound"),
 }
 
@@ -146,6 +154,7 @@ def _made(
         "fresh": sampled(still, trial, trial.landmarks, replace(settings, shared_noise=0.0)),
         "shared": sampled(still, trial, trial.landmarks, replace(settings, shared_noise=1.0)),
         "copy": reference.expand_as(truth)[None],
+        "floor": round_trip(moving, truth)[None],
         "truth": truth[None],
     }
 

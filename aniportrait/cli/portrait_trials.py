@@ -122,6 +122,13 @@ def pictures(trial: Trial, size: int) -> tuple[Tensor, Tensor]:
     return tensors[1:], tensors[:1]
 
 
+@torch.inference_mode()
+def round_trip(pipeline: PortraitPipeline, frames: Tensor) -> Tensor:
+    """Frames (f, 3, h, w) in [-1, 1], encoded and decoded again: what the autoencoder alone loses."""
+    networks = pipeline.networks
+    return networks.decode(networks.encode(frames[None].to(pipeline.device)))[0].cpu()
+
+
 def sampled(
     pipeline: PortraitPipeline, trial: Trial, landmarks: np.ndarray, settings: SamplingSettings
 ) -> Tensor:

@@ -91,6 +91,8 @@ def test_the_evaluation_scores_every_network_beside_its_baselines(evaluated):
         scores["audio2mesh"]
     )
     assert scores["stage 1"]["floor: the autoencoder's round trip"]["face L1"]["value"] < 0.002
+    lossless = scores["stage 2, mouth"]["floor: the autoencoder's round trip"]
+    assert lossless["mouth motion"]["value"] == pytest.approx(1, abs=0.01)
     # A rival is named by its card; the same weights score the same.
     assert scores["audio2mesh"]["temporal head, log_mel"] == scores["audio2mesh"]["audio2mesh"]
     paired = scores["audio2mesh, paired"]["less temporal head, log_mel"]
