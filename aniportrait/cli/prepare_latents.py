@@ -11,6 +11,7 @@ from aniportrait.cli.encoders import encoder_name
 from aniportrait.data.latents import LatentsOrigin, write_latents
 from aniportrait.data.mixture import one_folder
 from aniportrait.data.shards import ShardIndex
+from aniportrait.models.freed_memory import keep_freed_memory
 from aniportrait.models.processor import warn_of_emulation
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ def prepare_latents(config: DictConfig) -> None:
     half = str(config.encoding.precision) == "bf16"
     if half:
         warn_of_emulation("encoding.precision=bf16", device)
+    if torch.device(device).type == "cpu":
+        keep_freed_memory()
     autoencoder = instantiate(config.autoencoder).to(device, memory_format=torch.channels_last).eval()
     image_encoder = instantiate(config.image_encoder).to(device).eval()
     names = encoder_name(autoencoder), encoder_name(image_encoder)

@@ -1,4 +1,4 @@
-"""What a step of training or sampling on a CPU frees, the next one takes again without the system's doing."""
+"""What a step of training, sampling or encoding on a CPU frees, the next one takes again without the system's doing."""
 
 import ctypes
 
