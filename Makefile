@@ -26,7 +26,7 @@ WEIGHTS ?= $(DEMO)/weights
 # About four minutes on two cores; the config's own default takes one.
 STAGE1_STEPS ?= 420
 
-.PHONY: help install moonshine judges sweeps system-libraries format lint types test test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train bench-animate memory demo experiment-stage1 experiment-stage2 web ci clean
+.PHONY: help install moonshine judges sweeps system-libraries format lint types test test-unit test-integration test-slow prove-resume parity bench-data bench-audio2pose bench-sampling bench-train bench-animate memory demo experiment-stage1 experiment-stage2 web ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,8 +63,12 @@ lint: $(INSTALLED) ## check style and the direction of imports
 types: $(INSTALLED) ## check types
 	$(VENV)/bin/pyright --pythonpath $(PY)
 
-test: $(INSTALLED) ## run the tests that take seconds
+test: test-unit test-integration ## run the tests that take seconds; -j2 as .ci/run does
+
+test-unit: $(INSTALLED)
 	$(PY) -m pytest tests/unit
+
+test-integration: $(INSTALLED)
 	$(PY) -m pytest tests/parity tests/integration tests/e2e
 
 test-slow: $(INSTALLED) ## run the tests that take minutes
