@@ -65,10 +65,10 @@ types: $(INSTALLED) ## check types
 
 test: test-unit test-integration ## run the tests that take seconds; -j2 as .ci/run does
 
-test-unit: $(INSTALLED)
+test-unit: $(INSTALLED) ## the one half of them
 	$(PY) -m pytest tests/unit
 
-test-integration: $(INSTALLED)
+test-integration: $(INSTALLED) ## the other half
 	$(PY) -m pytest tests/parity tests/integration tests/e2e
 
 test-slow: $(INSTALLED) ## run the tests that take minutes
@@ -148,7 +148,9 @@ demo: $(INSTALLED) ## clips -> shards -> four trainings -> evaluation -> a talki
 # checkpoint; `rm -r` its folder to train anew, TRAINING="max_steps=8000" says what differs from conf/experiment.
 EXPERIMENT := outputs/experiments
 TRAINING ?=
-# Clips that stage 2 is scored on, of each split: 16 frames three times over, some minutes a clip on two cores.
+# The folder of taef2_encoder.pth and taef2_decoder.pth (github.com/madebyollin/taesd).
+TAEF2 ?= $(SHARED)/models
+# Clips that stage 2 is scored on, of each split: 16 frames three times over, with two seeds, some minutes a clip on two cores.
 MOTION_CLIPS ?= 8
 FILM := 'source.path="$(or $(CLIPS),$(SHARED)/data/clips)"' 'source.table="$(or $(TABLE),$(if $(CLIPS),,$(SHARED)/data/clips.csv))"'
 FROM := data=shards data.folder=$(EXPERIMENT)/shards paths.pretrained=$(EXPERIMENT)/pretrained
@@ -170,7 +172,7 @@ define EVALUATE
 endef
 
 experiment-stage1: export OMP_WAIT_POLICY := PASSIVE
-experiment-stage1: $(EXPERIMENT)/shards/latents/index.json ## stage 1 on filmed clips at 128 pixels, over an hour on two cores; CLIPS=, TABLE=
+experiment-stage1: $(EXPERIMENT)/shards/latents/index.json ## stage 1 on filmed clips at 128 pixels, over an hour on two cores; CLIPS=, TABLE=, TAEF2=
 	$(call TRAIN_OR_GO_ON,stage1_clips,$(EXPERIMENT)/stage1,)
 	$(call EVALUATE,$(EXPERIMENT)/stage1,val,sampling_seeds=5)
 	$(call EVALUATE,$(EXPERIMENT)/stage1,train,sampling_seeds=5)
@@ -183,8 +185,8 @@ experiment-stage2: export OMP_WAIT_POLICY := PASSIVE
 experiment-stage2: $(EXPERIMENT)/shards/latents/index.json ## stage 2 from there, some 40 minutes more
 	@[ -f $(EXPERIMENT)/stage1/metrics.json ] || { echo "stage 2 begins from stage 1: make experiment-stage1 first"; exit 1; }
 	$(call TRAIN_OR_GO_ON,stage2_clips,$(EXPERIMENT)/stage2,weights=$(EXPERIMENT)/stage1)
-	$(call EVALUATE,$(EXPERIMENT)/stage2,val,only=[motion_module] motion_clips=$(MOTION_CLIPS))
-	$(call EVALUATE,$(EXPERIMENT)/stage2,train,only=[motion_module] motion_clips=$(MOTION_CLIPS))
+	$(call EVALUATE,$(EXPERIMENT)/stage2,val,only=[motion_module] motion_clips=$(MOTION_CLIPS) sampling_seeds=2)
+	$(call EVALUATE,$(EXPERIMENT)/stage2,train,only=[motion_module] motion_clips=$(MOTION_CLIPS) sampling_seeds=2)
 	$(PY) experiments/training_curve.py $(EXPERIMENT)/stage2 experiments/stage2_motion/curve.json
 	$(PY) experiments/collect.py experiments/stage2_motion/results.json \
 	    "train, last fifth=$(EXPERIMENT)/stage2_train" "unseen people=$(EXPERIMENT)/stage2_val"
@@ -195,7 +197,7 @@ $(EXPERIMENT)/shards/index.json: | $(INSTALLED)
 	$(PY) prepare.py source=folder $(FILM) out=$(EXPERIMENT)/shards image_size=128
 
 $(EXPERIMENT)/shards/latents/index.json: | $(EXPERIMENT)/shards/index.json
-	@mkdir -p $(EXPERIMENT)/pretrained && ln -sfn "$(abspath $(SHARED)/models)" $(EXPERIMENT)/pretrained/taef2
+	@mkdir -p $(EXPERIMENT)/pretrained && ln -sfn "$(abspath $(TAEF2))" $(EXPERIMENT)/pretrained/taef2
 	$(PY) prepare.py step=latents $(FROM) image_size=128 autoencoder=taef2 image_encoder=thumbnail
 
 # PASSIVE as in the demo. What else web.py can be told: python web.py --help
