@@ -53,7 +53,8 @@ class EMA(Callback):
         self._swap(trainer, pl_module)
 
     @torch.no_grad()
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After the last checkpoint, which holds both; and where a run is resumed that had all its steps."""
         for name, weight in _trained(pl_module).items():
             weight.copy_(self._average[name])
 
