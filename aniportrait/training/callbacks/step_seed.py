@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 
@@ -9,7 +10,7 @@ from aniportrait.training.generators import hash_of
 
 
 class StepSeed(Callback):
-    """Seeds torch's global generators before every training batch.
+    """Seeds the global generators of torch and numpy (which SpecAugment draws from) before every training batch.
 
     Args:
         seed: of the run.
@@ -22,4 +23,6 @@ class StepSeed(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         accumulated = batch_idx % trainer.accumulate_grad_batches
-        torch.manual_seed(hash_of((self.seed, trainer.global_step, accumulated, trainer.global_rank)))
+        mixed = hash_of((self.seed, trainer.global_step, accumulated, trainer.global_rank))
+        torch.manual_seed(mixed)
+        np.random.seed(mixed % 2**32)
