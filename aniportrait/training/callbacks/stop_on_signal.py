@@ -51,7 +51,13 @@ class StopOnSignal(Checkpoint):
         if trainer.state.fn == TrainerFn.FITTING:
             self._stop_if_asked(trainer)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._give_back()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._give_back()  # before Lightning, whose handlers these took the place of, gives back its own
+
+    def _give_back(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}
