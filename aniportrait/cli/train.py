@@ -68,7 +68,7 @@ def train(config: DictConfig) -> float | None:
     Returns the validation figure `monitor`, by which a sweep chooses, if there is one.
     """
     _check_whole_steps(config.trainer)
-    checkpoint, step = _checkpoint(config.resume, averages=bool(config.callbacks.get("ema")))
+    checkpoint, step = _checkpoint(config)
     source = config.weights or checkpoint  # what a run went on from, its checkpoint holds as well
     weights = open_weights(source) if source else None
     if weights is not None:
@@ -116,7 +116,10 @@ def train(config: DictConfig) -> float | None:
     if getattr(trainer, "fast_dev_run", False):
         return None
 
-    figures = trainer.validate(module, datamodule, verbose=False)[0]
+    validated = trainer.validate(module, datamodule, verbose=False)
+    if not validated:
+        log.warning("nothing was validated: %s holds no clip for it", config.data.folder)
+    figures = validated[0] if validated else {}
     states = whole(states_of(module.networks, config))  # every rank has to say what is its
     if trainer.is_global_zero:
         for folder in [run / "weights"] + ([Path(config.export)] if config.export else []):
@@ -198,20 +201,32 @@ def _check_whole_steps(trainer: DictConfig) -> None:
         )
 
 
-def _checkpoint(resume: str | None, averages: bool) -> tuple[str | None, int]:
+def _checkpoint(config: DictConfig) -> tuple[str | None, int]:
     """The .ckpt that `resume=` means, itself or the last one of a run's folder, and the steps before it."""
-    if resume is None:
+    if config.resume is None:
         return None, 0
-    path = Path(resume)
+    resume, path = config.resume, Path(config.resume)
     file = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"resume={resume} names no checkpoint: {file} does not exist")
     checkpoint = read_pickle(file)
-    if CURRENT in checkpoint and not averages:
+    if "global_step" not in checkpoint or not checkpoint.get("optimizer_states"):
+        raise ValueError(
+            f"resume={resume} must name a run or its checkpoint, {file} is none: weights= begins from weights"
+        )
+    if CURRENT in checkpoint and not config.callbacks.get("ema"):
         raise ValueError(
             f"resume={resume} holds an average beside the weights, which would go on in their place: "
             "callbacks.ema must not be null"
         )
+    for group in checkpoint["optimizer_states"][0]["param_groups"]:
+        if (rate := group.get("initial_lr", group["lr"])) != config.learning_rate:
+            log.warning(
+                "resume= goes on with the learning rate of its checkpoint, %g: learning_rate=%g is not used",
+                rate,
+                config.learning_rate,
+            )
+            break
     return str(file), checkpoint["global_step"]
 
 
