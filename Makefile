@@ -144,8 +144,8 @@ demo: $(INSTALLED) ## clips -> shards -> four trainings -> evaluation -> a talki
 	@printf '\nin %d s, installation apart:\n%s\n%s\n%s\n' "$$(( $$(date +%s) - $$(cat "$(DEMO)/.started") ))" \
 	    "$(DEMO)/animation.mp4" "$(DEMO)/weights/" "$(DEMO)/report.html"
 
-# The experiments of stages 1 and 2, each step left out that is done: run the target again to go on. Training ends at TERM or INT with a
-# checkpoint; `rm -r` its folder to train anew, TRAINING="max_steps=8000" says what differs from conf/experiment.
+# The experiments of stages 1 and 2, each step left out that is done: run the target again to go on. Training ends at TERM with a checkpoint
+# (at INT without); `rm -r` its folder to train anew, TRAINING="max_steps=8000" says what differs from conf/experiment.
 EXPERIMENT := outputs/experiments
 TRAINING ?=
 # The folder of taef2_encoder.pth and taef2_decoder.pth (github.com/madebyollin/taesd).
