@@ -1,5 +1,6 @@
 """Scores of audio2pose: sampled motions against the distribution of true ones."""
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +12,7 @@ from aniportrait.checkpoints.store import Weights
 from aniportrait.cli.evaluate_speech import whole_clips
 from aniportrait.cli.pipelines import predicted_motion
 from aniportrait.data.schema import SpeechBatch
-from aniportrait.data.shards import ShardIndex
+from aniportrait.data.shards import ShardEntry, ShardIndex
 from aniportrait.evaluation.beat_alignment import BeatAlignment, onset_strength
 from aniportrait.evaluation.head_motion_jitter import HeadMotionJitter
 from aniportrait.evaluation.head_motion_speed import HeadMotionSpeed
@@ -22,6 +23,8 @@ from aniportrait.evaluation.per_clip import PerClipMetric
 from aniportrait.evaluation.report_sections import Column, Part, Row, Table
 from aniportrait.evaluation.scores import Score
 from aniportrait.pipelines.head_motion import PoseTemplate
+
+log = logging.getLogger(__name__)
 
 COLUMNS = (
     Column("Frechet distance", higher_is_better=False),
@@ -58,7 +61,7 @@ def evaluate_audio2pose(weights: Weights, index: ShardIndex, config: DictConfig)
     rows = [
         Row("audio2pose", [*_scores(first, clips), Score.over_clips(apart)]),
         Row("audio2pose, another seed", [*_scores(second, clips), None]),
-        Row("a training clip's motion", [*_scores(_borrowed(clips, index), clips), None], kind="baseline"),
+        *_borrowed_rows(clips, index),
         Row(
             "still head", [*_scores([torch.zeros_like(pose) for pose in truth], clips), 0.0], kind="baseline"
         ),
@@ -89,9 +92,18 @@ def _scores(motions: Sequence[Tensor], clips: Sequence[SpeechBatch]) -> list[Sco
     return [distance, *(Score.over_clips(metric.per_clip.tolist()) for metric in (*metrics, beats))]
 
 
-def _borrowed(clips: Sequence[SpeechBatch], index: ShardIndex) -> list[Tensor]:
-    """The motion of a training clip for each clip, forwards and backwards where it is too short."""
+def _borrowed_rows(clips: Sequence[SpeechBatch], index: ShardIndex) -> list[Row]:
+    """The motion of training clips, if there are any."""
     train = [entry for entry in index.of_split("train") if entry.has_audio]
+    if not train:
+        log.warning("no training clip of %s has sound: no motion is borrowed to compare with", index.folder)
+        return []
+    motions = _borrowed(clips, index, train)
+    return [Row("a training clip's motion", [*_scores(motions, clips), None], kind="baseline")]
+
+
+def _borrowed(clips: Sequence[SpeechBatch], index: ShardIndex, train: Sequence[ShardEntry]) -> list[Tensor]:
+    """The motion of a training clip for each clip, forwards and backwards where it is too short."""
     chosen = [train[number * len(train) // len(clips)] for number in range(len(clips))]
     motions = []
     for clip, lender in zip(clips, whole_clips(index, chosen, "training clips"), strict=True):

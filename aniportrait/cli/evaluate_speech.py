@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from aniportrait.evaluation.mouth_opening_spread import MouthOpeningSpread
 from aniportrait.evaluation.paired_blocks import paired_correlation_difference
 from aniportrait.evaluation.per_clip import PerClipMetric
 from aniportrait.evaluation.report_sections import Column, Part, Row, Table
-from aniportrait.evaluation.scores import Score
+from aniportrait.evaluation.scores import Score, means_of_known
 from aniportrait.evaluation.squared_lip_vertex_error import SquaredLipVertexError
 from aniportrait.evaluation.velocity_error import VelocityError
 from aniportrait.evaluation.vertex_error import VertexError
@@ -53,6 +54,7 @@ FROZEN = 0.5
 OTHER_SOUNDS = 4
 """Other clips' sounds that each clip is scored with, at most."""
 BLOCK_SECONDS = 1.0
+RIDGE = "ridge regression on log-mels"
 
 
 def evaluate_audio2mesh(weights: Weights, index: ShardIndex, config: DictConfig) -> Part:
@@ -66,28 +68,35 @@ def evaluate_audio2mesh(weights: Weights, index: ShardIndex, config: DictConfig)
         log.warning(
             "no rivals=: the report lacks the original's head and loss; experiments/audio2mesh/README.md trains them"
         )
-    ridge = _baseline(ridge_mesh(train, tuning))
+    fitted: dict[str, Predictor] = {}
+    if train:
+        fitted = {
+            RIDGE: _baseline(ridge_mesh(train, tuning)),
+            "train-mean mesh": _baseline(train_mean_mesh(train)),
+        }
+    else:
+        log.warning("no training clip of %s has sound: nothing is fitted to compare with", index.folder)
     rows = [
         Row("audio2mesh", _scores(ours, clips, index.fps)),
         *(Row(name, _scores(rival, clips, index.fps), kind="baseline") for name, rival in rivals.items()),
-        Row("ridge regression on log-mels", _scores(ridge, clips, index.fps), kind="baseline"),
-        Row("train-mean mesh", _scores(_baseline(train_mean_mesh(train)), clips, index.fps), kind="baseline"),
+        *(Row(name, _scores(mesh, clips, index.fps), kind="baseline") for name, mesh in fitted.items()),
         Row("neutral mesh", _scores(_baseline(neutral_mesh()), clips, index.fps), kind="baseline"),
     ]
     _warn_if_frozen(rows[0])
     if len(clips) > 1:
-        others = [
-            clip
+        turns = [
+            _figures(ours, with_other_sound(clips, turn), index.fps)
             for turn in range(1, min(len(clips), OTHER_SOUNDS + 1))
-            for clip in with_other_sound(clips, turn)
         ]
-        rows.append(Row("audio2mesh, other clips' sound", _scores(ours, others, index.fps), kind="control"))
+        others = [Score.over_clips(figures) for figures in means_of_known(np.stack(turns), axis=0)]
+        rows.append(Row("audio2mesh, other clips' sound", others, kind="control"))
     if any(not torch.equal(clip.expected_vertices, clip.vertices) for clip in clips):
         floor = _scores(lambda batch: batch.expected_vertices, clips, index.fps)
         rows.append(Row("noise floor: what the sound decides", floor, kind="bound"))
     shown = max(clips, key=lambda clip: clip.vertices.shape[1])
     figures = draw_meshes(shown.keys[0], ours(shown)[0].numpy(), shown.vertices[0].numpy(), index.fps)
-    compared = _compared(ours, {"ridge regression on log-mels": ridge, **rivals}, clips, index.fps)
+    beside = {name: mesh for name, mesh in fitted.items() if name == RIDGE} | rivals
+    compared = _compared(ours, beside, clips, index.fps)
     return Part("Speech to meshes", [Table("audio2mesh", COLUMNS, rows, NOTE), compared, *figures])
 
 
@@ -128,6 +137,11 @@ def _baseline(offsets: Callable[[Tensor, int], Tensor]) -> Predictor:
 
 
 def _scores(predictor: Predictor, clips: Sequence[SpeechBatch], fps: float) -> list[Score]:
+    return [Score.over_clips(figures) for figures in _figures(predictor, clips, fps)]
+
+
+def _figures(predictor: Predictor, clips: Sequence[SpeechBatch], fps: float) -> np.ndarray:
+    """(metrics, clips) in the order of COLUMNS."""
     metrics: list[PerClipMetric] = [
         LipVertexError(),
         SquaredLipVertexError(),
@@ -142,7 +156,7 @@ def _scores(predictor: Predictor, clips: Sequence[SpeechBatch], fps: float) -> l
         prediction = predictor(clip)
         for metric in metrics:
             metric.update(prediction, clip.vertices, clip.valid)
-    return [Score.over_clips(metric.per_clip.tolist()) for metric in metrics]
+    return np.stack([metric.per_clip.numpy() for metric in metrics])
 
 
 def _warn_if_frozen(row: Row) -> None:

@@ -18,7 +18,7 @@ from aniportrait.cli.video_report import write_video_results
 from aniportrait.data.sound import MediaError
 from aniportrait.evaluation.measured_clips import MeasuredClip, MeasuredFolder, measure
 from aniportrait.evaluation.video_files import PairFiles, detected, pairs_of_folders, read_pair
-from aniportrait.evaluation.video_metric import MissingBackendError, VideoMetric
+from aniportrait.evaluation.video_metric import ClipMeanMetric, MissingBackendError, VideoMetric
 from aniportrait.evaluation.video_pair import ScoredVideo
 from aniportrait.evaluation.video_scores import score_clips
 from aniportrait.evaluation.video_systems import (
@@ -88,6 +88,15 @@ def available_metrics(config: DictConfig) -> tuple[dict[str, VideoMetric], dict[
             skipped[name] = " and ".join(f"needs videos.{need}=DIR" for need in absent)
         else:
             metrics[name] = metric
+    ranks = [
+        name
+        for name, metric in metrics.items()
+        if isinstance(metric, ClipMeanMetric) and metric.higher_is_better is not None
+    ]
+    if config.rank_by and config.rank_by not in ranks:
+        raise ValueError(
+            f"rank_by={config.rank_by} must be computed here, clip by clip, and have a better: {', '.join(ranks)}"
+        )
     return metrics, skipped
 
 

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
 from omegaconf import DictConfig, OmegaConf
 
 from aniportrait.data.parent import end_with_the_parent
@@ -30,7 +32,8 @@ def run_shares(share: Share, config: DictConfig) -> None:
         raise ValueError(f"device={config.device} with processes={config.processes} must be cpu or cuda")
     config = config.copy()
     OmegaConf.resolve(config)  # ${now:} is known to this process alone
-    fabric = Fabric(accelerator=config.device, devices=config.processes, strategy="ddp_spawn")
+    waiting = DDPStrategy(start_method="spawn", timeout=timedelta(days=30))  # for those with longer clips
+    fabric = Fabric(accelerator=config.device, devices=config.processes, strategy=waiting)
     with _environment_as_it_was():
         fabric.launch(partial(_in_process, share=share, config=config))
 

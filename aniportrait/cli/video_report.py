@@ -151,11 +151,25 @@ def score_tables(metrics: Mapping[str, VideoMetric], scores: VideoScores) -> lis
                 Row(system, [_cell(scores, system, name) for name in names], KINDS.get(system, "control"))
                 for system in systems
             ]
-            notes = dict.fromkeys(
-                f"{name}: {note}." for (_, name), note in scores.notes.items() if name in names
-            )
-            tables.append(Table(title, columns, rows, " ".join(notes)))
+            tables.append(Table(title, columns, rows, _notes(names, scores)))
     return tables
+
+
+def _notes(names: Sequence[str], scores: VideoScores) -> str:
+    """What is to be said beside these metrics, each thing once; of which systems, if not of all."""
+    metrics: dict[tuple[str, str], list[str]] = {}
+    for (system, name), note in scores.notes.items():
+        if name in names:
+            metrics.setdefault((system, note), []).append(name)
+    systems: dict[tuple[str, str], list[str]] = {}
+    for (system, note), of in metrics.items():
+        systems.setdefault((", ".join(of), note), []).append(system)
+    every = {system for system, name in scores.scores if name in names}
+    sentences = []
+    for (of, note), said in systems.items():
+        whose = "" if set(said) == every else f" ({', '.join(said)})"
+        sentences.append(f"{of}{whose}: {note}.")
+    return " ".join(sentences)
 
 
 def _cell(scores: VideoScores, system: str, name: str) -> Score | str | None:
@@ -201,9 +215,7 @@ def _shown_clips(
             break
     else:
         if config.rank_by:
-            raise ValueError(
-                f"rank_by={config.rank_by} must be a metric scored clip by clip: {', '.join(metrics)}"
-            )
+            log.warning("no clip has a figure of rank_by=%s: none is shown", config.rank_by)
         return []
     order = sorted(figures, key=lambda clip: figures[clip], reverse=bool(metrics[name].higher_is_better))
     best, worst = order[:SHOWN], order[SHOWN:][::-1][:SHOWN]

@@ -24,6 +24,11 @@ class FaceMetric(ClipMeanMetric):
         for count in ("frames", "left_out"):
             self.add_state(count, default=torch.tensor(0), dist_reduce_fx="sum")
 
+    @property
+    def note(self) -> str:
+        left_out, frames = int(self.left_out), int(self.frames)
+        return f"{left_out} of {frames} frames show no face and are left out" if left_out else ""
+
     def valid(self, pair: VideoPair) -> Tensor:
         """(f,) bool: where a face was found in every video that this metric looks at."""
         valid = torch.from_numpy(pair.generated.track.valid)

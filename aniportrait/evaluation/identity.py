@@ -8,23 +8,20 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from aniportrait.evaluation.video_metric import ClipMeanMetric, NotScoredError
+from aniportrait.evaluation.face_metric import FaceMetric
+from aniportrait.evaluation.video_metric import NotScoredError
 from aniportrait.evaluation.video_pair import ScoredVideo, VideoPair
 
 CHUNK = 16
 """Faces recognised at a time."""
 
 
-class FaceIdentity(ClipMeanMetric):
+class FaceIdentity(FaceMetric):
     """How like the right person a generated face is, mean over frames.
-
-    Frames in which no face was found are left out: whoever reports the figure has to count them.
 
     Args:
         against: who is right: "reference", the portrait's face; "real", the face of the same frame of the real video.
     """
-
-    topic = "face"
 
     def __init__(self, against: Literal["reference", "real"] = "reference", **kwargs):
         super().__init__(**kwargs)
@@ -33,13 +30,16 @@ class FaceIdentity(ClipMeanMetric):
         self.against = against
         self.needs = frozenset({against})
 
+    def valid(self, pair: VideoPair) -> Tensor:
+        """(f,) bool: where a face is to be compared; NotScoredError where there is none."""
+        shown = pair.generated.track.valid & self._right(pair).track.valid  # one reference is for all frames
+        if not shown.any():
+            raise NotScoredError(f"no frame shows a face in the generated and the {self.against} picture")
+        return torch.from_numpy(shown)
+
     def figure(self, pair: VideoPair) -> Tensor:
         """() mean over frames; NotScoredError where no face is to be compared."""
-        right = self._right(pair)
-        shown = pair.generated.track.valid & right.track.valid  # one reference face is for all frames
-        frames = np.flatnonzero(shown)
-        if len(frames) == 0:
-            raise NotScoredError(f"no frame shows a face in the generated and the {self.against} picture")
+        right, frames = self._right(pair), np.flatnonzero(self.valid(pair))
         theirs = self._embedded(right, frames if len(right) > 1 else np.zeros(1, dtype=int))
         return self.compare(self._embedded(pair.generated, frames), theirs).double().mean()
 

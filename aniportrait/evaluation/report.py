@@ -130,7 +130,9 @@ def _best_rows(table: Table, index: int) -> set[int]:
     values = {
         number: value
         for number, row in enumerate(table.rows)
-        if row.kind in ("ours", "baseline") and (value := _value(row.cells[index])) is not None
+        if row.kind in ("ours", "baseline")
+        and (value := _value(row.cells[index])) is not None
+        and math.isfinite(value)
     }
     if column.higher_is_better is None or len(values) < 2:
         return set()

@@ -129,14 +129,16 @@ def detected(frames: Tensor, landmarker: FaceLandmarker, fps: float) -> FaceTrac
 
 
 def _by_name(folder: str | Path, suffixes: Sequence[str], setting: str) -> dict[str, Path]:
-    """Name without suffix -> file, of the files below a folder."""
+    """Name without suffix -> file, of the files below a folder that are not hidden."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{setting}={folder} is not a folder")
     files: dict[str, Path] = {}
     for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in suffixes and not file.name.startswith("."):
-            key = file.relative_to(folder).with_suffix("").as_posix()
+        name = file.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)  # what a killed process left, say
+        if file.suffix.lower() in suffixes and not hidden:
+            key = name.with_suffix("").as_posix()
             if key in files:
                 raise ValueError(
                     f"{setting}: {files[key].name} and {file.name} have the same name: rename one"

@@ -69,6 +69,22 @@ def test_every_figure_says_what_it_is_of(scored, videos):
     assert f"| generated | {psnr:.2f} (n = 3) |" in (out / "tables.md").read_text()
 
 
+def test_what_a_killed_process_left_is_no_video(videos, tmp_path):
+    folder = shutil.copytree(videos / "generated", tmp_path / "generated")
+    clip = next(folder.glob("*.mp4"))
+    for left in (".a.mp4.parts", "b/.c.mp4.xyz"):
+        (folder / left).mkdir(parents=True)
+        shutil.copy(clip, folder / left / "000000.mp4")
+    assert len(pairs_of_folders(folder, videos / "real", None)) == 3
+
+
+@pytest.mark.parametrize("name", ["blink_rate", "psnr"])
+def test_what_clips_cannot_be_ranked_by_is_said_before_any_is_measured(videos, tmp_path, name):
+    with pytest.raises(ValueError, match=rf"rank_by={name} must be computed here, clip by clip, .*: ssim$"):
+        score(videos, tmp_path, "only=[ssim,blink_rate]", f"rank_by={name}")
+    assert not (tmp_path / "measured").exists()
+
+
 def test_two_processes_and_one_give_the_same_figures(scored, videos, tmp_path):
     results = score(videos, tmp_path, "processes=2")
     assert results["scores"] == scored[1]["scores"]

@@ -44,8 +44,12 @@ def test_one_frame_of_several_is_taken_whatever_the_chunk(chunk, monkeypatch):
         VideoPSNR(every=0)
 
 
-def test_psnr_of_the_truth_is_infinite():
+def test_psnr_of_the_truth_is_infinite_and_one_exact_frame_makes_no_clip_so():
     assert score(VideoPSNR(), pair(noise(), noise())) == np.inf
+    real = noise(2)
+    ours = real.clone()
+    ours[1] += 5
+    assert score(VideoPSNR(), pair(ours, real)) == pytest.approx(20 * np.log10(255 / 5), rel=1e-5)
 
 
 def test_ssim_of_plain_frames_is_their_luminance_term_and_1_for_the_truth():

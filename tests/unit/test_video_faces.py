@@ -68,8 +68,10 @@ def test_frames_without_a_face_in_either_video_are_left_out_and_counted():
     metric.update(metric.measure(VideoPair("other", video(4, vertices=real + 0.3), video(4, vertices=real))))
     assert metric.per_clip.tolist() == pytest.approx([math.sqrt(3), 3 * math.sqrt(3)], abs=1e-4)
     assert (metric.frames, metric.left_out) == (8, 2)
+    assert metric.note == "2 of 8 frames show no face and are left out"
     metric.reset()
     assert metric.frames == metric.left_out == 0
+    assert metric.note == ""
 
 
 def test_what_a_clip_cannot_say_is_said():
