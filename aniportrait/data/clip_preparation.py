@@ -126,9 +126,9 @@ def _inside(begin: int, side: int, length: int) -> int:
 def _stretches(first_look: Survey, settings: PreparationSettings) -> tuple[list[tuple[int, int]], list[str]]:
     """The frames of each clip that a film is made into, and what is to be said of its cuts."""
     scenes, notes = first_look.scenes(), []
-    if len(scenes) > 1:
-        listed = ", ".join(f"{first / settings.fps:.2f}" for first, _ in scenes[1:])
-        notes.append(f"cut into {len(scenes)} scenes (at {listed} s)")
+    if cuts := first_look.cuts:
+        listed = ", ".join(f"{cut / settings.fps:.2f}" for cut in cuts)
+        notes.append(f"cut into {len(cuts) + 1} scenes (at {listed} s)")
         if settings.scenes == "longest":
             kept = _longest(first_look, scenes, settings.gates.min_detection_rate / 2)
             notes[-1] += f", kept {kept[0] / settings.fps:.2f} to {kept[1] / settings.fps:.2f} s"

@@ -40,8 +40,7 @@ class FolderSource:
         return with_splits([SourceClip(file, file.name) for file in files])
 
     def _listed(self, table: Path) -> list[SourceClip]:
-        rows = _rows(table)
-        clips = [self._row(table, number, row) for number, row in enumerate(rows, start=2)]
+        clips = [self._row(table, number, row) for number, row in _rows(table)]
         if missing := list(dict.fromkeys(clip.path.name for clip in clips if not clip.path.exists())):
             named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             raise FileNotFoundError(
@@ -59,7 +58,7 @@ class FolderSource:
         if split is not None and split not in SPLITS:
             raise SourceError(f"{table}, line {number}: split {split!r} must be one of {', '.join(SPLITS)}")
         begin, end = (_seconds(table, number, name, row.get(name, "")) for name in TIMES)
-        video, name = row.get("video") or file, None
+        video, name = row.get("video") or Path(file).as_posix(), None
         if begin is not None or end is not None:
             name = f"{Path(file).stem}-{begin or 0:g}s"
         try:
@@ -76,14 +75,19 @@ def _seconds(table: Path, number: int, name: str, text: str) -> float | None:
         raise SourceError(f"{table}, line {number}: {name} {text!r} must be seconds") from error
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
+def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
+    """Line and cells by column; blanks around either and capitals of a column's name do not count."""
     if not table.is_file():
         raise FileNotFoundError(f"table {table} does not exist")
     try:
         with table.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            rows = [{name: (value or "").strip() for name, value in row.items() if name} for row in reader]
-            columns = reader.fieldnames or []
+            columns = [(name or "").strip().lower() for name in reader.fieldnames or []]
+            reader.fieldnames = columns
+            rows = [
+                (reader.line_num, {name: (value or "").strip() for name, value in row.items() if name})
+                for row in reader
+            ]
     except (UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{table} is not a CSV table ({error})") from error
     if "file" not in columns:

@@ -162,4 +162,5 @@ def _in_two_splits(first: SourceClip, second: SourceClip) -> str:
 
 
 def _hash(identity: str) -> str:
-    return hashlib.sha256(identity.encode()).hexdigest()
+    # a name of a file need not be UTF-8
+    return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()

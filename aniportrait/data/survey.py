@@ -21,7 +21,7 @@ GLANCES_PER_SECOND = 3.0
 CUT_SIZE = 160
 """Longer side, in pixels, of the frames in which cuts are looked for."""
 SHORTEST_SCENE = 0.6
-"""Seconds; cuts that follow each other faster are flashes."""
+"""Seconds; what is between cuts that follow each other faster is a flash, or the rest of another shot."""
 SAME_PERSON = 0.1
 """Overlap (intersection over union) of two boxes, each grown by half, that makes them one person's."""
 
@@ -40,7 +40,8 @@ class Survey:
     """What a first look at a film found.
 
     Args:
-        frames: at the rate asked for.
+        frames: at the rate `fps`.
+        fps: frames a second.
         cuts: frames with which a new scene begins.
         width, height: of the film in pixels.
         size: width and height of the pictures in which the faces were found.
@@ -49,6 +50,7 @@ class Survey:
     """
 
     frames: int
+    fps: float
     cuts: tuple[int, ...]
     width: int
     height: int
@@ -57,9 +59,11 @@ class Survey:
     glances: tuple[Glance, ...]
 
     def scenes(self) -> list[tuple[int, int]]:
-        """(first frame, first frame of the next) of each."""
+        """(first frame, first frame after it) of each, those that are too short left out unless all are."""
         edges = [0, *self.cuts, self.frames]
-        return [(first, last) for first, last in pairwise(edges) if last > first]
+        scenes = [(first, last) for first, last in pairwise(edges) if last > first]
+        long = [(first, last) for first, last in scenes if last - first >= SHORTEST_SCENE * self.fps]
+        return long or scenes
 
     def within(self, first: int, last: int) -> list[Glance]:
         return [glance for glance in self.glances if first <= glance.frame < last]
@@ -104,14 +108,14 @@ def survey(
             glances.append(Glance(frame, faces, _jpeg(small)))
         frames = frame + 1
     box = None if clip.box is None else clip.box.in_picture(*size)
-    return Survey(frames, tuple(cuts), film.info.width, film.info.height, size, box, tuple(glances))
+    return Survey(frames, fps, tuple(cuts), film.info.width, film.info.height, size, box, tuple(glances))
 
 
 def _cut_finder(fps: float, threshold: float) -> Callable[[int, np.ndarray], list[int]]:
     """Takes frames in order, (h, w, 3) BGR, and returns those with which a scene is now known to begin."""
     scenedetect = _scenedetect()
-    shortest = max(1, round(SHORTEST_SCENE * fps))
-    detector = scenedetect.ContentDetector(threshold=threshold, min_scene_len=shortest)
+    # Its own least length (min_scene_len) would pass over a cut soon after the beginning or after another.
+    detector = scenedetect.ContentDetector(threshold=threshold, min_scene_len=0)
 
     def cuts(frame: int, picture: np.ndarray) -> list[int]:
         found = detector.process_frame(scenedetect.FrameTimecode(frame, fps), picture)

@@ -1,5 +1,6 @@
 """Lists of clips: every file, every person in one split, and what is missing named."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -44,6 +45,24 @@ def test_a_table_says_who_is_who(tmp_path):
         SourceClip(folder / "b.mp4", "p1", "train", video="b.mp4"),
         SourceClip(folder / "c.mp4", "c.mp4", "val", video="c.mp4"),
     ]
+
+
+def test_blanks_capitals_and_empty_lines_of_a_table_do_not_count(tmp_path):
+    """Unnoticed, a column of persons would be passed over, and a person be in two splits."""
+    folder = folder_with(tmp_path, "a.mp4", "b.mp4")
+    table = tmp_path / "table.csv"
+    table.write_text("file, Identity ,SPLIT\na.mp4, p1, train\n\n./b.mp4,p1,train\n")
+    first, second = FolderSource(folder, table).clips()
+    assert (first.identity, first.split, second.identity, second.split) == ("p1", "train", "p1", "train")
+    assert second.recording == "b.mp4"
+    table.write_text("file,split\na.mp4,train\n\nb.mp4,else\n")
+    with pytest.raises(SourceError, match="line 4: split 'else'"):
+        FolderSource(folder, table).clips()
+
+
+def test_a_name_that_is_no_utf_8_is_an_identity_like_others(tmp_path):
+    folder = folder_with(tmp_path, "a.mp4", os.fsdecode(b"caf\xe9.mp4"), "c.mp4", "d.mp4")
+    assert {clip.split for clip in FolderSource(folder).clips()} <= {"train", "val", "test"}
 
 
 def test_a_table_may_name_sections_of_one_recording(tmp_path):
