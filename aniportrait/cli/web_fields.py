@@ -1,9 +1,11 @@
 """What the web page shows: fields that a visitor fills, and players for what comes out."""
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from gradio_client.utils import is_http_url_like
 
 from aniportrait.pipelines.speed import SPEEDS
 
@@ -44,6 +46,8 @@ def inputs() -> dict[str, Component]:
             elem_id="driving",
         )
         gr.Markdown("Its face moves the portrait's. With a voice too, the mouth is the voice's.")
+    for field in (portrait, audio, driving):
+        _take_files_alone(field)
     return {
         "portrait": portrait,
         "audio": audio,
@@ -51,6 +55,18 @@ def inputs() -> dict[str, Component]:
         "label": gr.Checkbox(True, label="Write AI-generated on every frame"),
         "paste_back": gr.Checkbox(False, label="The whole picture, not the square around the face"),
     }
+
+
+def _take_files_alone(field: Component) -> None:
+    """A made-up message may name an address instead of an upload, which Gradio would fetch, of any size."""
+    move = field.async_move_resource_to_block_cache
+
+    async def moved(file: str | Path | None) -> str | None:
+        if file is not None and is_http_url_like(str(file)):
+            raise gr.Error("This is no file that was uploaded here.", print_exception=False)
+        return await move(file)
+
+    field.async_move_resource_to_block_cache = moved
 
 
 def settings(speed: str) -> dict[str, Component]:

@@ -1,5 +1,7 @@
 """What the web page asks for: one animation at a time, of files within limits, stopped at will, leaving nothing."""
 
+import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -122,7 +124,7 @@ class Jobs:
 
     def _made(self, folder: Path, wishes: Mapping[str, Any], watch: "_Watch") -> Iterator[Made]:
         watch.say("Looking at the portrait")
-        animation = self._animator.animate(self._request(wishes), watch)
+        animation = self._animator.animate(self._request(folder, wishes), watch)
         watch.say("Drawing landmarks")
         landmarks = draw_landmarks(animation.performance, folder / "landmarks.mp4")
         seconds = len(animation) / animation.fps
@@ -132,12 +134,13 @@ class Jobs:
         video = animation.save(folder / "animation.mp4", watch)
         yield Made(landmarks, video, f"Done: {length}. The file says of itself that it is synthetic.")
 
-    def _request(self, wishes: Mapping[str, Any]) -> Request:
+    def _request(self, folder: Path, wishes: Mapping[str, Any]) -> Request:
         given = {name: value for name, value in wishes.items() if value is not None}
         for name in FILES.keys() & given.keys():
             # Gradio lets a path through that a made-up message calls no file
             if not Path(given[name]).resolve().is_relative_to(self._uploads):
                 raise ValueError(f"{FILES[name]} is no file that was uploaded here.")
+            given[name] = str(_kept(folder / name, Path(given[name]), FILES[name]))
         if "portrait" not in given:
             raise ValueError("Choose a portrait first: a picture that shows a face.")
         if "audio" not in given and "driving" not in given:
@@ -151,6 +154,15 @@ class Jobs:
                 "cut it, or say in the settings how many seconds of its beginning you want."
             )
         return Request(**given | {"duration": min(wanted, self._longest)})
+
+
+def _kept(folder: Path, upload: Path, known_as: str) -> Path:
+    """The upload under its name in a folder of the job's: the page removes uploads by their age alone."""
+    folder.mkdir()
+    try:
+        return Path(shutil.copy(upload, folder))
+    except FileNotFoundError as error:
+        raise ValueError(f"{known_as} was removed here after a while: upload it again.") from error
 
 
 def draw_landmarks(performance: Performance, out: Path) -> Path:
@@ -211,5 +223,6 @@ def _with_names(sentence: str, wishes: Mapping[str, Any]) -> str:
     """The sentence with uploads called by their own names and not by where they lie here."""
     for name in FILES:
         if wishes.get(name):
-            sentence = sentence.replace(str(wishes[name]), Path(wishes[name]).name)
+            file = Path(wishes[name]).name
+            sentence = re.sub(rf"[^\s=]*/{re.escape(file)}", lambda _, file=file: file, sentence)
     return sentence

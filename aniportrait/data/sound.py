@@ -22,6 +22,58 @@ SEEK_MARGIN = 1.0
 """Seconds before a late beginning at which decoding starts: codecs need some blocks to settle."""
 LONGEST_SLIP = 60.0
 """Seconds beyond which a jump of the timestamps is damage and is passed over."""
+FORMATS = ",".join(
+    (
+        *(
+            "mov",
+            "mp4",
+            "matroska",
+            "webm",
+            "avi",
+            "mpegts",
+            "mpeg",
+            "mpegvideo",
+            "m4v",
+            "flv",
+            "asf",
+            "rm",
+            "ogg",
+        ),
+        *(
+            "mxf",
+            "wtv",
+            "dv",
+            "ivf",
+            "nut",
+            "gif",
+            "apng",
+            "h264",
+            "hevc",
+            "mjpeg",
+            "yuv4mpegpipe",
+            "rawvideo",
+        ),
+        *(
+            "mp3",
+            "wav",
+            "w64",
+            "flac",
+            "aac",
+            "ac3",
+            "eac3",
+            "aiff",
+            "caf",
+            "au",
+            "amr",
+            "amrnb",
+            "amrwb",
+            "loas",
+        ),
+        *("dts", "tta", "ape", "wv", "mpc", "mpc8", "voc", "gsm"),
+        *("png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"),
+    )
+)
+"""What is opened: no playlists and the like, which name other files for the library to read."""
 GROWTH = 60 * SAMPLE_RATE
 """Samples by which a waveform grows while it is read."""
 
@@ -45,7 +97,7 @@ def opened(path: str | Path) -> Iterator[InputContainer]:
     if path.stat().st_size == 0:
         raise MediaError(f"{path} is empty (0 bytes)")
     try:
-        container = av.open(str(path), "r", metadata_errors="ignore")
+        container = av.open(str(path), "r", metadata_errors="ignore", options={"format_whitelist": FORMATS})
     except av.FFmpegError as error:
         reason = (error.strerror or str(error)).rstrip(".").lower()
         raise MediaError(f"{path} is not a video or sound file that can be read ({reason})") from error
@@ -53,7 +105,9 @@ def opened(path: str | Path) -> Iterator[InputContainer]:
         yield container
 
 
-def read_audio(path: str | Path, start: float | None = None, end: float | None = None) -> np.ndarray:
+def read_audio(
+    path: str | Path, start: float | None = None, end: float | None = None, longest: float | None = None
+) -> np.ndarray:
     """The sound of a file, (n,) float32 in [-1, 1] at 16 kHz, mono.
 
     Args:
@@ -61,6 +115,7 @@ def read_audio(path: str | Path, start: float | None = None, end: float | None =
         start: the time in the file, seconds, at which the waveform begins: pass the first frame's to have
             sound and picture together. None begins with the sound itself.
         end: the time in the file at which reading may stop; the waveform can be a little longer.
+        longest: seconds of waveform after which reading may stop, likewise.
 
     Raises:
         NoAudioError: the file has no sound stream, or one of zero samples.
@@ -77,6 +132,8 @@ def read_audio(path: str | Path, start: float | None = None, end: float | None =
             if length > len(line):  # in place: parts that are joined at the end would take the memory twice
                 line.resize(length + GROWTH, refcheck=False)
             line[place : place + len(part)] = part
+            if longest is not None and length >= longest * SAMPLE_RATE:
+                break
     if declared is not None and start is not None:  # lossy codecs fill up their last block
         padding = length - round((declared - start) * SAMPLE_RATE)
         length -= padding if 0 < padding < LONGEST_PADDING * SAMPLE_RATE else 0

@@ -72,6 +72,11 @@ def timed(scheduler: Any, steps: int) -> Any:
         raise ValueError(f"steps ({steps}) must be at least 1")
     scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(steps)
+    if len(scheduler.timesteps) > steps:  # 61 and others: by rounding, one more at -1, which is no time
+        scheduler.timesteps = scheduler.timesteps[:steps]
+        if hasattr(scheduler, "sigmas"):
+            scheduler.sigmas = torch.cat((scheduler.sigmas[:steps], scheduler.sigmas[-1:]))
+            scheduler.num_inference_steps = steps
     return scheduler
 
 

@@ -16,7 +16,7 @@ from aniportrait.data.schema import SAMPLE_RATE
 from aniportrait.data.sound import NoAudioError, read_audio
 from aniportrait.data.soundtrack import SoundFile, soundtrack
 from aniportrait.face.canonical import CanonicalFace
-from aniportrait.face.landmarks import FaceLandmarker
+from aniportrait.face.landmarks import FaceLandmarker, NoFaceError
 from aniportrait.pipelines.animation import Performance
 from aniportrait.pipelines.audio_driven import speaking_landmarks
 from aniportrait.pipelines.face_track import read_track
@@ -83,6 +83,11 @@ class Performer:
         if heard is not None:
             film, speech = film.played(frame_count(heard.shape[-1], fps), fps), self._speech(heard, fps)
         frames, head_pose = len(film.face), None
+        if not film.face.valid.any():
+            raise NoFaceError(
+                f"{'track' if request.driving is None else 'driving'}={request.track or request.driving} shows no face "
+                f"in its first {frames / fps:.2f} s, which are what is used"
+            )
         if request.head_pose == "absolute":
             pose = picture.track.pose_matrix[0]
             head_pose = PoseTemplate.of_film(film, pose, "absolute", FILM_SMOOTHING).head_pose
@@ -126,7 +131,7 @@ class Performer:
 
 def _voice(request: Request) -> Tensor:
     """(1, n) at 16 kHz, the beginning that is asked for."""
-    audio = read_audio(cast(str, request.audio))
+    audio = read_audio(cast(str, request.audio), longest=request.duration)
     if request.duration is not None:
         audio = audio[: round(request.duration * SAMPLE_RATE)]
     if len(audio) < SHORTEST * SAMPLE_RATE:

@@ -11,6 +11,8 @@ from PIL import Image, ImageOps
 from scipy.io import wavfile
 
 from aniportrait.data.media import write_video
+from aniportrait.face.track import FaceTrack
+from aniportrait.pipelines.landmark_track import LandmarkTrack
 
 RATE = 16_000
 
@@ -104,6 +106,24 @@ def npz(**arrays: np.ndarray):
         return f"audio=null track={folder / 'track.npz'}"
 
     return make
+
+
+def late_face(folder: Path, good: Good) -> str:
+    """A track of a second whose face comes after what is used of it."""
+    f, generator = 25, np.random.default_rng(0)
+    places = {
+        name: generator.random((f, n, 3), np.float32) for name, n in (("landmarks", 478), ("vertices", 468))
+    }
+    pose = np.eye(4, dtype=np.float32)
+    pose[2, 3] = -40.0
+    track = FaceTrack(
+        pose_matrix=np.tile(pose, (f, 1, 1)),
+        blendshapes=np.zeros((f, 52), np.float32),
+        valid=np.arange(f) > 20,
+        **places,
+    )
+    LandmarkTrack(track, 25.0).save(folder / "late.npz")
+    return f"audio=null track={folder / 'late.npz'} duration=0.4"
 
 
 def folder_named(setting: str, name: str):

@@ -14,6 +14,7 @@ class Animator:
     """Says what it was asked for, and works in steps that can be counted."""
 
     def __init__(self, steps: int = STEPS, problem: Exception | None = None):
+        self.portraits: list[bytes] = []
         self.asked, self.begun, self.steps, self.problem = [], 0, steps, problem
         self.gate = Event()
         """Nothing is animated while it is not set."""
@@ -21,6 +22,7 @@ class Animator:
 
     def animate(self, request, progress):
         self.asked.append(request)
+        self.portraits.append(Path(request.portrait).read_bytes())
         self.gate.wait()
         if self.problem is not None:
             raise self.problem

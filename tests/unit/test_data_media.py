@@ -183,6 +183,29 @@ def test_what_is_no_video_is_said_in_one_sentence_with_the_name(tmp_path):
         read_video(tmp_path / "absent.mp4")
 
 
+def test_a_list_that_names_other_files_is_not_opened(tmp_path):
+    """A playlist would give whoever may hand in a file those of the machine."""
+    sound = tmp_path / "private.mp3"
+    with av.open(str(sound), "w") as container:
+        stream = container.add_stream("mp3", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone(1.0)[None], format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    assert len(read_audio(sound)) > 15_000
+    playlist = tmp_path / "voice.m3u8"
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1.0,\n{sound}\n#EXT-X-ENDLIST\n")
+    for read in (read_audio, probe, read_video):
+        with pytest.raises(MediaError, match=r"voice\.m3u8 is not a video or sound file"):
+            read(playlist)
+
+
+def test_the_beginning_of_a_sound_is_read_and_no_more(tmp_path):
+    write_video(tmp_path / "film.mp4", [numbered(0)] * 250, 25.0, tone(10.0))
+    whole, part = (read_audio(tmp_path / "film.mp4", longest=seconds) for seconds in (None, 2.0))
+    assert 32_000 <= len(part) < 40_000
+    assert np.array_equal(part, whole[: len(part)])
+
+
 def test_sound_alone_has_no_picture_and_picture_alone_no_sound(tmp_path):
     sound, silent, empty = tmp_path / "a.flac", tmp_path / "b.mp4", tmp_path / "c.wav"
     sound.write_bytes(encode_flac(tone(0.5)))

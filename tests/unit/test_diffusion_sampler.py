@@ -9,7 +9,8 @@ from aniportrait.diffusion.context import ClosedLoopWindows, OpenWindows
 from aniportrait.diffusion.guidance import GuidedDenoiser, rescaled
 from aniportrait.diffusion.noise_schedule import build_scheduler
 from aniportrait.diffusion.pose_track import PoseTrack
-from aniportrait.diffusion.sampler import initial_noise, sample
+from aniportrait.diffusion.sampler import initial_noise, sample, timed
+from aniportrait.diffusion.solvers import SOLVERS, solver_of
 from aniportrait.models.denoising_unet import DenoisingUNet
 from aniportrait.models.reference_attention import FirstHalf
 from aniportrait.models.reference_net import ReferenceNet
@@ -228,6 +229,28 @@ def test_progress_is_told_of_every_window():
     heard = []
     draw(Oracle(), 28, progress=lambda done, total: heard.append((done, total)))
     assert heard == [(i, 8) for i in range(1, 9)]
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_any_number_of_steps_ends_at_a_time_that_there_is(name):
+    """By rounding, diffusers' own has one more for 61 and others, at -1."""
+    for steps in (*range(1, 130), 999, 1000):
+        scheduler = timed(solver_of(name, SCHEDULER), steps)
+        assert len(scheduler.timesteps) == scheduler.num_inference_steps == steps
+        assert scheduler.timesteps.min() >= 0
+        assert name == "ddim" or len(scheduler.sigmas) == steps + 1
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_denoiser_that_knows_the_answer_gets_there_in_61_steps(name):
+    answer = torch.tensor(0.5)
+    scheduler = timed(solver_of(name, SCHEDULER), 61)
+    sample = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    for step in scheduler.timesteps:
+        alpha = SCHEDULER.alphas_cumprod[step]
+        velocity = (alpha.sqrt() * sample - answer) / (1 - alpha).sqrt()
+        sample = scheduler.step(velocity, step, sample).prev_sample
+    assert (sample - answer).abs().max() < 0.05
 
 
 def test_a_video_of_no_frames_or_steps_is_refused():

@@ -98,6 +98,24 @@ def test_the_voice_says_how_long_it_is_and_not_its_header(visitors):
     assert seconds_of(voice, "audio") == pytest.approx(0.5, abs=0.01)
 
 
+def test_an_upload_that_the_page_removes_while_its_job_lasts_is_there_to_its_end(visitors):
+    animator, wishes = Animator(), visitors.wishes()
+    steps = visitors.jobs(animator).run("anna", wishes, visitors.report)
+    next(steps)
+    Path(wishes["audio"]).unlink()
+    assert Path(animator.asked[0].audio).name == "voice.wav"
+    assert seconds_of(animator.asked[0].audio, "audio") == pytest.approx(0.5, abs=0.01)
+    steps.close()
+    assert visitors.left() == []
+
+
+def test_an_upload_that_was_removed_before_is_asked_for_again(visitors):
+    wishes = visitors.wishes()
+    Path(wishes["audio"]).unlink()
+    with pytest.raises(ValueError, match=r"^The voice was removed here after a while: upload it again\.$"):
+        next(visitors.jobs().run("anna", wishes, visitors.report))
+
+
 @pytest.mark.parametrize("name", ["portrait", "audio", "driving"])
 def test_a_file_that_nobody_uploaded_is_refused(name, visitors, tmp_path):
     (tmp_path / "secret.png").write_bytes(b"of the server")

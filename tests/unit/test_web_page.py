@@ -1,5 +1,6 @@
 """What the web page's server gives and refuses, asked without a browser."""
 
+import asyncio
 import importlib
 import io
 import json
@@ -95,7 +96,7 @@ def test_an_upload_arrives_as_it_was_with_the_label_switched_on(server):
     ended = server.run(portrait, server.voice(), None, *REST)
     assert ended["success"], ended
     (request,) = server.animator.asked
-    assert Path(request.portrait).read_bytes() == data
+    assert server.animator.portraits == [data]
     assert (request.label, request.paste_back, request.seed) == (True, False, 42)
     assert (request.steps, request.guidance_scale, request.head_pose) == (None, None, None)
     result = ended["output"]["data"][0]
@@ -212,6 +213,19 @@ def test_who_opens_the_page_to_others_is_warned(host, warned, caplog):
     ):
         web_page.web(config)
     assert ("whoever reaches this machine" in caplog.text) == warned
+
+
+def test_addresses_are_not_fetched(tmp_path):
+    page = web_page.build_page(Jobs(Animator(), tmp_path, tmp_path, longest_seconds=2))
+    fields = [
+        block
+        for block in page.blocks.values()
+        if getattr(block, "elem_id", None) in ("portrait", "voice", "driving")
+    ]
+    assert len(fields) == 3
+    for field in fields:
+        with pytest.raises(web_page.gr.Error, match="no file that was uploaded here"):
+            asyncio.run(field.async_move_resource_to_block_cache("https://example.invalid/huge.bin"))
 
 
 def test_a_port_in_use_is_one_sentence(server, tmp_path):
