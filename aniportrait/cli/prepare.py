@@ -1,9 +1,11 @@
 """python prepare.py: clips -> shards."""
 
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,11 @@ def _prepare_clips(config: DictConfig) -> None:
     """Clips -> shards; or, with a partition, a share of the clips for a later merge."""
     source = instantiate(config.source)
     if isinstance(source, SyntheticTalkers):
-        source.write(config.out)
+        if config.partition is not None:
+            raise ValueError(
+                f"partition={config.partition}: source=synthetic is drawn in one go, leave it out"
+            )
+        replace(source, workers=config.workers or os.cpu_count() or 1).write(config.out)
         log.info("wrote the embedded data set to %s", config.out)
         return
     preparation = _preparation(config, source)
@@ -52,8 +58,10 @@ def _prepare_clips(config: DictConfig) -> None:
 
 def _merge(config: DictConfig) -> None:
     """Shards out of what all partitions prepared."""
-    preparation = _preparation(config, instantiate(config.source))
-    _say(preparation.merge(_illustrate), config)
+    source = instantiate(config.source)
+    if isinstance(source, SyntheticTalkers):
+        raise ValueError("step=merge: source=synthetic has no partitions, step=clips writes its shards")
+    _say(_preparation(config, source).merge(_illustrate, config.workers), config)
 
 
 def _preparation(config: DictConfig, source: Any) -> Preparation:

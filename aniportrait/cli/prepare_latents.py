@@ -41,6 +41,11 @@ def prepare_latents(config: DictConfig) -> None:
 
     origin = LatentsOrigin(*names, config.image_size, index.digest)
     written = write_latents(
-        folder, encode, origin, batch_size=config.encoding.batch_size, max_bad=config.data.max_bad
+        folder,
+        encode,
+        origin,
+        precision=str(config.encoding.precision),
+        batch_size=config.encoding.batch_size,
+        max_bad=config.data.max_bad,
     )
     log.info("latents of %d clips at %d pixels in %s", len(index.samples), config.image_size, written)

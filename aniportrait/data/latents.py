@@ -158,7 +158,13 @@ def latents_of(
 
 
 def write_latents(
-    folder: Location, encode: Encode, origin: LatentsOrigin, *, batch_size: int = 16, max_bad: int = 10
+    folder: Location,
+    encode: Encode,
+    origin: LatentsOrigin,
+    *,
+    precision: str = "32",
+    batch_size: int = 16,
+    max_bad: int = 10,
 ) -> Path:
     """Encode every frame of a data set; where it was interrupted before, only the shards that are missing.
 
@@ -166,6 +172,7 @@ def write_latents(
         folder: of the shards; the latents go into its folder `latents`.
         encode: see Encode.
         origin: what `encode` and the shards are.
+        precision: what `encode` computes in; in another, all is encoded anew.
         batch_size: pictures encoded together.
         max_bad: clips that may turn out unreadable before that is an error.
 
@@ -177,9 +184,10 @@ def write_latents(
             f"data.folder={folder} must be a folder of this machine: latents are written beside it"
         )
     index, target = ShardIndex.load(folder), Path(folder) / FOLDER
+    made = {"origin": asdict(origin), "precision": precision}
     if (target / "index.json").is_file():
-        whole = json.loads((target / "index.json").read_text())
-        if whole.get("origin") == asdict(origin) and whole.get("format") == FORMAT:
+        whole = {"precision": "32"} | json.loads((target / "index.json").read_text())
+        if whole.get("format") == FORMAT and whole | made == whole:
             log.info("%s holds these latents already", target)
             return target
         (target / "index.json").unlink()
@@ -192,9 +200,9 @@ def write_latents(
     bad = 0
     bar = tqdm(total=sum(entry.frames for entry in index.samples), desc="encoding", unit=" frames")
     for shard, entries in shards.items():
-        part = _part(target, shard, origin)
+        part = _part(target, shard, made)
         if part is None:
-            part = _write_part(target, shard, entries, encode, origin, batch_size, bar)
+            part = _write_part(target, shard, entries, encode, made, origin.image_size, batch_size, bar)
         else:
             bar.update(sum(entry.frames for entry in entries))
         samples |= part["samples"]
@@ -205,18 +213,18 @@ def write_latents(
     bar.close()
     for stale in set(target.glob("*.tar")) - {target / shard for shard in shards}:
         stale.unlink()
-    content = {"format": FORMAT, "origin": asdict(origin), "shapes": shapes, "samples": samples}
+    content = {"format": FORMAT, **made, "shapes": shapes, "samples": samples}
     write_text(target / "index.json", json.dumps(content) + "\n")
     for left in (*target.glob("*.part.json"), *target.glob(".*.partial")):
         left.unlink()
     return target
 
 
-def _part(target: Path, shard: str, origin: LatentsOrigin) -> dict[str, Any] | None:
-    """What an interrupted run said of a shard that it had finished."""
+def _part(target: Path, shard: str, made: dict[str, Any]) -> dict[str, Any] | None:
+    """What an interrupted run said of a shard that it had finished in the same way."""
     path = target / f"{shard}.part.json"
     part = json.loads(path.read_text()) if path.is_file() else None
-    return part if part and part["origin"] == asdict(origin) else None
+    return part if part and part | made == part else None
 
 
 def _write_part(
@@ -224,18 +232,19 @@ def _write_part(
     shard: str,
     entries: list[ShardEntry],
     encode: Encode,
-    origin: LatentsOrigin,
+    made: dict[str, Any],
+    image_size: int,
     batch_size: int,
     bar: tqdm,
 ) -> dict[str, Any]:
-    part: dict[str, Any] = {"origin": asdict(origin), "shapes": {}, "samples": {}}
+    part: dict[str, Any] = {**made, "shapes": {}, "samples": {}}
     record = target / f"{shard}.part.json"
     with whole_file(target / shard) as partial:
         with partial.open("wb") as stream:
             writer = TarWriter(stream, encoder=False, mtime=0, user="", group="")
             for entry in entries:
                 try:
-                    arrays = _encoded(entry, encode, origin.image_size, batch_size)
+                    arrays = _encoded(entry, encode, image_size, batch_size)
                 except ShardError as error:
                     log.warning("clip %s gets no latents: %s", entry.key, error)
                     continue

@@ -109,8 +109,8 @@ class Preparation:
             self._stage(tasks, workers)
         return len(tasks)
 
-    def merge(self, illustrate: Illustrate | None = None) -> dict[str, Any]:
-        """Put the shards together when every partition is done; returns what `run` does.
+    def merge(self, illustrate: Illustrate | None = None, workers: int | None = None) -> dict[str, Any]:
+        """Put the shards together when every partition is done, and try again what failed; returns what `run` does.
 
         Raises:
             UnfinishedError: clips are not prepared yet.
@@ -119,6 +119,8 @@ class Preparation:
         listing = self._listing()
         if (done := self._finished(listing)) is not None:
             return done
+        if not listing.unprepared():
+            self._stage(listing.failed(), workers)
         return self._assemble(listing, illustrate)
 
     def _listing(self) -> Listing:

@@ -140,6 +140,21 @@ def test_an_interrupted_run_goes_on_at_the_shard_it_stood_at(folder):
     write_latents(folder, lambda _: pytest.fail("there is nothing left to encode"), origin(folder))
 
 
+def test_another_precision_is_encoded_anew_and_not_mixed(folder):
+    interrupt_in_the_second_shard(folder)
+    counted = []
+
+    def counting(pictures):
+        counted.append(len(pictures))
+        return encode(pictures)
+
+    for times, precision in enumerate(("bf16", "bf16", "32"), 1):
+        write_latents(folder, counting, origin(folder), precision=precision)
+        assert sum(counted) == (1 if times < 3 else 2) * sum(
+            entry.frames for entry in ShardIndex.load(folder).samples
+        )
+
+
 def test_two_interrupted_runs_with_two_encoders_are_not_mixed(folder, monkeypatch):
     interrupt_in_the_second_shard(folder)
     with monkeypatch.context() as patch:

@@ -175,7 +175,8 @@ def test_a_failure_that_is_there_to_stay_ends_with_the_staged_clips(tmp_path, mo
     folder, out = two_clips(tmp_path / "clips"), tmp_path / "out"
     seen = broken_for("a", monkeypatch)
     preparation(folder, out).run_partition(Partition(), workers=0)
-    report = preparation(folder, out).merge()
+    report = preparation(folder, out).merge(workers=0)
+    assert seen == ["a", "b", "a"], "the merge has tried it once more"
     assert report["failed"] == 1, "a failure does not keep the others from being used"
     for file in (out / ".staging").iterdir():
         file.unlink()

@@ -54,6 +54,21 @@ def test_show_lists_every_sample_and_draws_some(folder, capsys, tmp_path):
     assert (strip == (120, 180, 255)).all(axis=-1).any(), "so is the sound"
 
 
+def test_drawn_talkers_have_the_size_and_rate_that_are_asked_for_and_no_partitions(tmp_path):
+    people = (
+        "source=synthetic",
+        "+source.identities=1",
+        "+source.clips_per_identity=1",
+        "+source.seconds=0.5",
+    )
+    run(*people, "image_size=64", "fps=20", "workers=1", f"out={tmp_path}")
+    index = ShardIndex.load(tmp_path)
+    assert (index.image_size, index.fps) == (64, 20)
+    for setting in ("partition=1/2", "step=merge"):
+        with pytest.raises(ValueError, match=f"{setting}: source=synthetic"):
+            run(*people, setting, f"out={tmp_path}")
+
+
 def test_show_goes_into_a_folder_under_its_own_name(folder, tmp_path):
     run("step=show", f'data.folder="{folder}"', f'out="{tmp_path}"')
     assert (tmp_path / "show.png").is_file()
