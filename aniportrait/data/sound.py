@@ -1,6 +1,8 @@
 """Sound in and out through PyAV: any container to a waveform or to blocks with their time, FLAC in memory."""
 
+import errno
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,6 +80,13 @@ GROWTH = 60 * SAMPLE_RATE
 """Samples by which a waveform grows while it is read."""
 
 
+OF_THE_MACHINE = {
+    *(errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+}
+"""What says nothing of a file: it may be readable the next time."""
+
+
 class MediaError(ValueError):
     """A file that is no video or sound, or too damaged to use."""
 
@@ -99,6 +108,8 @@ def opened(path: str | Path) -> Iterator[InputContainer]:
     try:
         container = av.open(str(path), "r", metadata_errors="ignore", options={"format_whitelist": FORMATS})
     except av.FFmpegError as error:
+        if error.errno in OF_THE_MACHINE:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         reason = (error.strerror or str(error)).rstrip(".").lower()
         raise MediaError(f"{path} is not a video or sound file that can be read ({reason})") from error
     with container:

@@ -74,12 +74,11 @@ class TrainingStream(IterableDataset):
         tried = 0
         for number in self.order.candidates(position):  # the first one, unless clips are unreadable
             entry, tried = self.entries[number], tried + 1
-            if not self.damage.known(number):
-                try:
-                    generator = np.random.default_rng((self.order.seed, 1, position))
-                    return self.windows.random(entry, generator)
-                except ShardError as error:
-                    self.damage.count(number, entry, error)
+            generator = np.random.default_rng((self.order.seed, 1, position))
+            try:  # one that is damaged in part too: what is known of it a resumed run does not know
+                return self.windows.random(entry, generator)
+            except ShardError as error:
+                self.damage.count(number, entry, error)
         raise ShardError(f"none of the {tried} clips can be read")
 
 
@@ -156,6 +155,8 @@ class Damage:
         return bool(self._bad[number])
 
     def count(self, number: int, entry: ShardEntry, error: ShardError) -> None:
+        if self.known(number):
+            return
         self._bad[number] = True
         if len(self) > self.bound:
             raise ShardError(

@@ -3,6 +3,7 @@
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from training_clips import batches, portraits, write_training_clips
 
 from aniportrait.data.shards import ShardError, ShardIndex, write_shards
 from aniportrait.data.speech_data import SpeechData
+from aniportrait.data.stream import TrainingStream
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +188,26 @@ def test_a_damaged_clip_is_named_and_another_takes_its_place(tmp_path, caplog):
     assert "t0" not in first.keys + second.keys
     assert len(first.keys) == 5
     assert caplog.text.count("clip t0 is left out (1 of at most 1)") == 1
+
+
+def test_what_stands_at_a_position_does_not_depend_on_what_was_read_before():
+    """Else a resumed run, which has not met the damaged frames of a clip, would go on otherwise."""
+
+    def in_part_damaged(entry, generator):
+        frame = int(generator.integers(10))
+        if entry.key == "a" and frame < 5:
+            raise ShardError("frame 3 is damaged")
+        return entry.key, frame
+
+    def stream():
+        entries = [SimpleNamespace(key=key) for key in "abc"]
+        order = SimpleNamespace(seed=0, candidates=lambda position: [(position + k) % 3 for k in range(3)])
+        return TrainingStream(SimpleNamespace(random=in_part_damaged), entries, order, batch_size=1)
+
+    whole = stream()
+    items = [whole.item(position) for position in range(60)]
+    assert items == [stream().item(position) for position in range(60)]
+    assert {key for key, _ in items[::3]} == {"a", "b"}, "some of the damaged clip, some in its place"
 
 
 def test_too_many_damaged_clips_are_an_error(tmp_path):

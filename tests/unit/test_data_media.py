@@ -1,5 +1,6 @@
 """What users bring, and what we write: rates, rotation, odd sizes, damage, sound."""
 
+import errno
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -197,6 +198,18 @@ def test_a_list_that_names_other_files_is_not_opened(tmp_path):
     for read in (read_audio, probe, read_video):
         with pytest.raises(MediaError, match=r"voice\.m3u8 is not a video or sound file"):
             read(playlist)
+
+
+def test_what_is_wrong_with_the_machine_is_not_the_files_fault(tmp_path, monkeypatch):
+    """A clip that may not be read today is tried again by the next preparation."""
+    path = film(tmp_path / "a.mp4", [0.0, 0.04])
+
+    def refused(*_, **__):
+        raise av.error.PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(av, "open", refused)
+    with pytest.raises(PermissionError, match=r"Permission denied: '.*a\.mp4'"):
+        probe(path)
 
 
 def test_the_beginning_of_a_sound_is_read_and_no_more(tmp_path):
