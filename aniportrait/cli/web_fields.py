@@ -61,10 +61,10 @@ def _take_files_alone(field: Component) -> None:
     """A made-up message may name an address instead of an upload, which Gradio would fetch, of any size."""
     move = field.async_move_resource_to_block_cache
 
-    async def moved(file: str | Path | None) -> str | None:
-        if file is not None and is_http_url_like(str(file)):
+    async def moved(url_or_file_path: str | Path | None) -> str | None:
+        if url_or_file_path is not None and is_http_url_like(str(url_or_file_path)):
             raise gr.Error("This is no file that was uploaded here.", print_exception=False)
-        return await move(file)
+        return await move(url_or_file_path)
 
     field.async_move_resource_to_block_cache = moved
 
