@@ -162,6 +162,8 @@ def _fetch(file: RemoteFile, stated: HfFileMetadata, target: Path, part: Path, e
     url = _metadata(file, endpoint).location  # asked for again: where a large file lies is signed for an hour
     hub = hf_hub_url(file.repo, file.path, endpoint=endpoint)
     own_host = urlparse(url).netloc == urlparse(hub).netloc  # a token is for the hub, not for where it stores
+    if stated.size and part.is_file() and part.stat().st_size > stated.size:
+        part.unlink()  # of nothing that could be gone on with
     try:
         with part.open("ab") as stream:
             http_get(

@@ -1,8 +1,8 @@
 """Weights on disk: a folder of safetensors beside a `model.json` that says which choices and sizes they belong to."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from aniportrait.checkpoints.tensor_files import WeightsError, read_pickle, read_safetensors
+from aniportrait.data.whole_file import whole_file
 
 FORMAT = 1
 CARD = "model.json"
@@ -70,17 +71,19 @@ def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what
 def save_weights(
     folder: Path, states: Mapping[str, Mapping[str, Tensor]], cards: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Write `<name>.safetensors` for each state, merge the cards into `model.json`; each file appears whole or not."""
+    """Write `<name>.safetensors` for each state and merge the cards into `model.json`.
+
+    What is there is replaced once all is written: a full disk leaves no mixture of old networks and new ones.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     networks = dict(read_card(folder)) if (folder / CARD).is_file() else {}
-    for name, state in states.items():
-        part = folder / f"{name}.safetensors.part"
-        save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, part)
-        os.replace(part, folder / f"{name}.safetensors")
-        networks[name] = dict(cards[name])
-    part = folder / f"{CARD}.part"
-    part.write_text(json.dumps({"format": FORMAT, "networks": networks}, indent=1, sort_keys=True) + "\n")
-    os.replace(part, folder / CARD)
+    networks |= {name: dict(cards[name]) for name in states}
+    with ExitStack() as written:  # put in place in the end, the last one first
+        card = written.enter_context(whole_file(folder / CARD))
+        card.write_text(json.dumps({"format": FORMAT, "networks": networks}, indent=1, sort_keys=True) + "\n")
+        for name, state in states.items():
+            part = written.enter_context(whole_file(folder / f"{name}.safetensors"))
+            save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, part)
 
 
 def read_card(folder: Path) -> Mapping[str, Mapping[str, Any]]:

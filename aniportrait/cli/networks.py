@@ -13,7 +13,7 @@ from torch import nn
 from aniportrait.checkpoints.store import Weights, WeightsError, is_motion_key, load_strictly
 from aniportrait.models.audio_encoder import Wav2Vec2Encoder
 from aniportrait.models.portrait_networks import PortraitNetworks
-from aniportrait.pipelines.saved_choices import CHOICES, choices_of, sizes_of, trained_at
+from aniportrait.pipelines.saved_choices import CHOICES, choices_of, numbers_of, sizes_of, trained_at
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,12 @@ DECISIVE = {
     "image_encoder": ("image_encoder",),
 }
 """Network -> the choices without which its weights mean nothing."""
+
+NUMBERED = {
+    "model": "sampling",
+    **{name: name for name in ("autoencoder", "image_encoder", "latent_space", "noise_schedule")},
+}
+"""Choice -> the config node of its numbers, which no network's sizes hold; weights from a path know their own."""
 
 SAME_KEYS = {"published_running": "published"}
 """Options whose networks hold the same weights as another option's, and only run differently."""
@@ -47,6 +53,11 @@ def card_with(config: DictConfig, name: str, chosen: Mapping[str, Any]) -> dict[
             "fps": config.fps,
             "image_size": config.image_size,
             "motion_frames": config.motion_frames,
+        },
+        "numbers": {
+            group: _numbers(OmegaConf.to_container(config[node], resolve=True))
+            for group, node in NUMBERED.items()
+            if config.get(node) is not None and CHOICES[group][chosen[group]].folder is None
         },
     }
 
@@ -128,7 +139,15 @@ def fit_to_weights(config: DictConfig, weights: Weights, names: Iterable[str]) -
             f"{weights.source} holds networks of other choices than this run's: add {settings}"
         )
     for name in brought:
-        set_numbers(node_of(config, name), sizes_of(weights, name), f"{weights.source}: {name}")
+        sizes = sizes_of(weights, name)
+        if name == "pose_guider" and chosen[name] != choices_of(weights, name)[name]:  # see SAME_KEYS
+            sizes = {key: size for key, size in sizes.items() if key not in CHOICES[name][chosen[name]].fixed}
+        set_numbers(node_of(config, name), sizes, f"{weights.source}: {name}")
+    if "denoising_unet" in brought:
+        for group in DECISIVE["denoising_unet"]:
+            if group != "model":  # how frames are sampled is this run's to say
+                stated = numbers_of(weights, "denoising_unet", group)
+                set_numbers(config[group], stated, f"{weights.source}: {group}")
     for key in ("fps", "image_size") if "denoising_unet" in brought else ("fps",):
         theirs = {getattr(trained_at(weights, name), key) for name in brought} - {config[key]}
         if theirs:

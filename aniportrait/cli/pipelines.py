@@ -31,13 +31,12 @@ def predicted_motion(weights: Weights, config: DictConfig, style: int | None = N
 
 
 def sampling_settings(weights: Weights, config: DictConfig, steps: int | None) -> SamplingSettings:
-    """Steps and the guidance that `config` asks for, else what the weights' model states; the seed of `config`."""
-    asked = {name: config[name] for name in ("guidance_scale", "guidance_rescale", "guidance_interval")}
+    """Steps, guidance and shared noise that `config` asks for, else what the weights state; the seed of `config`."""
+    names = ("guidance_scale", "guidance_rescale", "guidance_interval", "shared_noise")
+    asked = {name: config[name] for name in names}
     settings: dict[str, Any] = {
         name: value for name, value in (asked | {"steps": steps}).items() if value is not None
     }
-    if "guidance_interval" in settings:
-        settings["guidance_interval"] = tuple(settings["guidance_interval"])
     return replace(saved_networks.own_sampling(weights), seed=config.seed, **settings)
 
 

@@ -119,6 +119,7 @@ class EvaluateConfig:
     guidance_scale: float | None = None
     guidance_rescale: float | None = None
     guidance_interval: list[float] | None = None
+    shared_noise: float | None = None
     motion_clips: int = MISSING
     context: str | None = None
     data: Any = MISSING
@@ -154,6 +155,7 @@ class AnimateConfig:
     guidance_scale: float | None = None
     guidance_rescale: float | None = None
     guidance_interval: List[float] | None = None  # noqa: UP006 (`list` is a field)
+    shared_noise: float | None = None
     context: str | None = None
     device: str = "cpu"
     precision: str | None = None

@@ -33,8 +33,14 @@ WAV2VEC2_SIZES = (
     "num_conv_pos_embeddings",
     "num_conv_pos_embedding_groups",
     "layer_norm_eps",
+    "feat_proj_dropout",
+    "hidden_dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "mask_time_prob",
+    "mask_time_length",
 )
-"""The numbers of wav2vec2's base layout."""
+"""The numbers of wav2vec2's base layout, and of its training."""
 PIECE = 3000
 """Steps of 20 ms that log-mel energies are encoded at once: a minute."""
 SHORTEST = 400
@@ -106,7 +112,7 @@ class Wav2Vec2Encoder(nn.Module):
 
 
 def _pretrained(path: str | Path) -> Wav2Vec2Model:
-    return from_folder_or_hub(
+    model = from_folder_or_hub(
         Wav2Vec2Model,
         path,
         "audio_encoder.path",
@@ -116,6 +122,12 @@ def _pretrained(path: str | Path) -> Wav2Vec2Model:
         ),  # what masked moments become in training; never stored with base-960h
         may_add=("lm_head.", "project_", "quantizer."),  # heads of speech recognition and of pre-training
     )
+    if model.config.feat_extract_norm != "group" or model.config.do_stable_layer_norm:
+        raise ValueError(
+            f"audio_encoder.path={path} must be of wav2vec2's base layout: feat_extract_norm "
+            f'"{model.config.feat_extract_norm}" must be "group" and do_stable_layer_norm false'
+        )
+    return model.float()  # whatever the file holds: half of its steps would be rounded away
 
 
 def zero_mean_unit_variance(audio: Tensor) -> Tensor:

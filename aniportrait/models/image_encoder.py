@@ -38,7 +38,7 @@ class ClipImageEncoder(nn.Module):
     @staticmethod
     def _pretrained(path: str | Path) -> Any:
         direct = (Path(path).expanduser() / "config.json").is_file()
-        return from_folder_or_hub(
+        clip = from_folder_or_hub(
             CLIPVisionModelWithProjection,
             path,
             "image_encoder.path",
@@ -46,6 +46,11 @@ class ClipImageEncoder(nn.Module):
             may_add=("vision_model.embeddings.position_ids",),  # a buffer that older versions stored
             **({} if direct else {"subfolder": "image_encoder"}),
         )
+        if clip.config.hidden_act != ACTIVATION:
+            raise ValueError(
+                f"image_encoder.path={path} has the activation {clip.config.hidden_act}, it must be {ACTIVATION}"
+            )
+        return clip.float()  # whatever the file holds
 
     @property
     def embed_width(self) -> int:
@@ -73,12 +78,14 @@ CLIP_SIZES = (
     "projection_dim",
     "layer_norm_eps",
 )
-"""The numbers of CLIP's vision tower; its activation is always the published quick_gelu."""
+"""The numbers of CLIP's vision tower."""
+ACTIVATION = "quick_gelu"
+"""The published one's, which no number tells."""
 
 
 def _sized_clip(sizes: Mapping[str, Any]) -> CLIPVisionModelWithProjection:
     check_sizes(sizes, CLIP_SIZES, "image_encoder.sizes")
-    return CLIPVisionModelWithProjection(CLIPVisionConfig(hidden_act="quick_gelu", **sizes))
+    return CLIPVisionModelWithProjection(CLIPVisionConfig(hidden_act=ACTIVATION, **sizes))
 
 
 class TinyImageEncoder(ClipImageEncoder):

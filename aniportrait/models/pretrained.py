@@ -27,15 +27,19 @@ def from_folder_or_hub(
 
     Args:
         model: a diffusers or transformers class.
-        path: a folder, or a hub name such as "owner/name".
+        path: a folder; or, of a str alone, a hub name such as "owner/name".
         setting: configuration key that holds the path.
         source: where the weights come from.
         may_lack, may_add: beginnings of keys that the files need not hold, or may hold beyond the model's own.
         kwargs: for from_pretrained.
     """
     advice = f"get {source} and set {setting} to its folder, or to its hub name where there is a hub"
+    if isinstance(path, Path):
+        advice = f"get {source} (python download.py does); paths.pretrained=DIR says where such folders lie"
     local = Path(path).expanduser()
-    looks_like_a_path = local.is_absolute() or str(path).startswith((".", "~")) or str(path).count("/") != 1
+    looks_like_a_path = (
+        isinstance(path, Path) or local.is_absolute() or path.startswith((".", "~")) or path.count("/") != 1
+    )
     if not local.is_dir() and looks_like_a_path:
         raise MissingWeightsError(f"{setting}={path} is no folder: {advice}")
     try:

@@ -99,7 +99,15 @@ class Animator:
         speed = speed_of(request.speed)
         precision = self._precision or speed.precision_on(self._device)
         pipeline = self._pipeline(precision)
-        asked = ("steps", "solver", "guidance_scale", "guidance_rescale", "guidance_interval", "seed")
+        asked = (
+            "steps",
+            "solver",
+            "guidance_scale",
+            "guidance_rescale",
+            "guidance_interval",
+            "shared_noise",
+            "seed",
+        )
         settings = speed.settings(
             own_sampling(self._weights), {name: getattr(request, name) for name in asked}
         )

@@ -35,8 +35,8 @@ class Request:
         label: whether every frame says that it is AI-generated.
         speed: exact, balanced or fast.
         seed: of noise and head motion.
-        steps, solver, guidance_scale, guidance_rescale, guidance_interval: in place of what weights and speed say; see
-            SamplingSettings.
+        steps, solver, guidance_scale, guidance_rescale, guidance_interval, shared_noise: in place of what weights and
+            speed say; see SamplingSettings.
     """
 
     portrait: str | Path | np.ndarray
@@ -60,6 +60,7 @@ class Request:
     guidance_scale: float | None = None
     guidance_rescale: float | None = None
     guidance_interval: tuple[float, float] | None = None
+    shared_noise: float | None = None
 
     def __post_init__(self) -> None:
         if self.portrait is None:

@@ -36,7 +36,8 @@ class SamplingSettings:
             raise ValueError(f"steps ({self.steps}) must be at least 1 and at most {MOST_STEPS}")
         if not math.isfinite(self.guidance_scale):
             raise ValueError(f"guidance_scale ({self.guidance_scale}) must be a number")
-        interval = self.guidance_interval
+        interval = tuple(self.guidance_interval)
+        object.__setattr__(self, "guidance_interval", interval)  # a list in a card
         if len(interval) != 2 or not 0 <= interval[0] < interval[1] <= 1:
             raise ValueError(
                 f"guidance_interval ({interval}) must be two numbers that rise within 0 to 1, as [0.2,0.8]"
@@ -45,6 +46,8 @@ class SamplingSettings:
             raise ValueError(f"seed ({self.seed}) must be from 0 to 2^63 - 1")
         if not 0 <= self.guidance_rescale <= 1:
             raise ValueError(f"guidance_rescale ({self.guidance_rescale}) must be from 0 to 1")
+        if not 0 <= self.shared_noise <= 1:
+            raise ValueError(f"shared_noise ({self.shared_noise}) must be from 0 to 1")
         check_solver(self.solver)
 
     @property

@@ -187,6 +187,13 @@ def sizes_of(weights: Weights, name: str) -> dict[str, Any]:
     return dict(_mapping(weights.card(name).get("sizes"), f"{weights.source}: {name}"))
 
 
+def numbers_of(weights: Weights, name: str, group: str) -> dict[str, Any]:
+    """The numbers of its option of a group that the card of `name` states; earlier versions stated none."""
+    what = f"{weights.source}: the numbers of {name}"
+    stated = _mapping(_mapping(weights.card(name).get("numbers", {}), what).get(group, {}), what)
+    return {key: value for key, value in stated.items() if value is not None}
+
+
 def trained_at(weights: Weights, name: str) -> TrainedAt:
     """What the card of `name` says it was trained at."""
     what = f"{weights.source}: the settings of {name}"

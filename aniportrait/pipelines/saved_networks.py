@@ -16,8 +16,10 @@ from aniportrait.pipelines.sampling_settings import SamplingSettings
 from aniportrait.pipelines.saved_choices import (
     CHOICES,
     HEAD_MOTION,
+    PRETRAINED,
     Option,
     choices_of,
+    numbers_of,
     option_of,
     sizes_of,
     trained_at,
@@ -58,13 +60,13 @@ def load_portrait_networks(weights: Weights, pretrained: str | Path, *, motion: 
         if name in weights:
             parts[name] = load_network(weights, name, pretrained)
         else:
-            parts[name] = option_of(weights, "denoising_unet", name)(pretrained)
+            parts[name] = _chosen(weights, name, pretrained)
     if motion:
         add = Option(parts["denoising_unet"].with_motion)
         sizes = sizes_of(weights, "motion_module")
         parts["denoising_unet"] = add(pretrained, sizes, f"{weights.source}: motion_module")
         load_motion(parts["denoising_unet"], weights)
-    latent_space = option_of(weights, "denoising_unet", "latent_space")()
+    latent_space = _chosen(weights, "latent_space")
     return PortraitNetworks(**parts, latent_space=latent_space).eval()
 
 
@@ -102,7 +104,7 @@ def portrait_pipeline(
     with_motion = "motion_module" in weights if motion is None else motion
     return PortraitPipeline(
         load_portrait_networks(weights, pretrained, motion=with_motion).to(device),
-        CHOICES["noise_schedule"][chosen["noise_schedule"]](),
+        _chosen(weights, "noise_schedule"),
         trained.image_size if image_size is None else image_size,
         windows(context_length=trained.motion_frames),
     )
@@ -110,7 +112,13 @@ def portrait_pipeline(
 
 def own_sampling(weights: Weights) -> SamplingSettings:
     """How frames of these weights are sampled, unless somebody says otherwise."""
-    return option_of(weights, "denoising_unet", "model")()
+    return _chosen(weights, "model")
+
+
+def _chosen(weights: Weights, group: str, pretrained: str | Path = PRETRAINED) -> Any:
+    """What the denoiser's card chooses of a group, with the numbers that it states."""
+    numbers = numbers_of(weights, "denoising_unet", group)
+    return option_of(weights, "denoising_unet", group)(pretrained, numbers, f"{weights.source}: {group}")
 
 
 def own_fps(weights: Weights, name: str) -> float:

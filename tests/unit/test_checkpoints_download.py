@@ -97,6 +97,12 @@ def test_half_a_file_is_completed_from_where_it_ends(hub, tmp_path):
     assert (tmp_path / "weights.pth").read_bytes() == WEIGHTS
 
 
+def test_more_than_a_file_is_no_half_of_it(hub, tmp_path):
+    (tmp_path / f"weights.pth.{SHA256[:12]}.part").write_bytes(WEIGHTS + b"of another answer")
+    download_files(FILES, tmp_path, hub)
+    assert (tmp_path / "weights.pth").read_bytes() == WEIGHTS
+
+
 def test_a_download_that_breaks_off_keeps_its_half_and_goes_on_next_time(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)  # what is lost at most

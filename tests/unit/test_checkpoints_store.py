@@ -4,8 +4,10 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
+from aniportrait.checkpoints import store
 from aniportrait.checkpoints.store import CHECKPOINT_CARD, WeightsError, open_weights, save_weights
 
 CARD = {"choices": {"model": "tiny"}, "sizes": {}, "settings": {"fps": 25.0, "image_size": 64}}
@@ -24,6 +26,25 @@ def test_a_second_network_joins_the_first(tmp_path):
     for name in ("audio2mesh", "audio2pose"):
         save_weights(tmp_path, {name: nn.Linear(1, 1).state_dict()}, {name: CARD})
     assert set(open_weights(tmp_path).networks) == {"audio2mesh", "audio2pose"}
+
+
+def test_a_full_disk_leaves_the_old_networks_together(tmp_path, monkeypatch):
+    def states(value):
+        return {name: {"a": torch.full((1,), float(value))} for name in ("reference_net", "pose_guider")}
+
+    cards = dict.fromkeys(states(0), CARD)
+    save_weights(tmp_path, states(1), cards)
+
+    def full(state, file):
+        if "pose_guider" in file.name:
+            raise OSError("No space left on device")
+        save_file(state, file)
+
+    monkeypatch.setattr(store, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_weights(tmp_path, states(2), cards)
+    assert {float(state["a"]) for state in open_weights(tmp_path).states.values()} == {1.0}
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_every_key_that_does_not_fit_is_named(tmp_path):

@@ -11,7 +11,9 @@ from hydra.utils import instantiate
 from lightning.pytorch.strategies import ModelParallelStrategy
 from omegaconf import OmegaConf
 
+from aniportrait.checkpoints.store import Weights
 from aniportrait.cli import schema
+from aniportrait.cli.networks import card_of, fit_to_weights
 from aniportrait.cli.train import build_module
 from aniportrait.models.checkpointing import _Checkpointed
 from aniportrait.training.callbacks.stop_on_signal import SIGNALS
@@ -124,6 +126,17 @@ def test_the_published_guider_and_windows_are_choices(model):
         guider = config.networks.pose_guider
         assert (guider.statistics, list(guider.input_range)) == ("running", [-1.0, 1.0])
         assert config.windows._target_.endswith("OpenWindows")
+
+
+def test_a_published_guider_of_the_other_statistics_keeps_what_belongs_to_its_own():
+    """Both hold the same weights, and each takes pixels of its own range."""
+    settings = ("experiment=stage1_reference", "model=tiny")
+    with composed("train", *settings, "pose_guider=published") as config:
+        card = card_of(config, "pose_guider")
+    weights = Weights("w", {"pose_guider": card}, {"pose_guider": {}})
+    with composed("train", *settings, "pose_guider=published_running") as config:
+        fit_to_weights(config, weights, ["pose_guider"])
+        assert instantiate(config.networks.pose_guider).input_range == (-1.0, 1.0)
 
 
 @pytest.mark.parametrize(("model", "checkpointed"), [("sd15", True), ("tiny", False)])

@@ -1,12 +1,15 @@
 """Autoencoders and image encoders."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
 from published_folder import image_encoder
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, Wav2Vec2Config, Wav2Vec2Model
 
+from aniportrait.models.audio_encoder import Wav2Vec2Encoder
 from aniportrait.models.autoencoder import SDVae, SpaceToDepth, Taef2
 from aniportrait.models.image_encoder import ClipImageEncoder, ThumbnailEncoder, TinyImageEncoder, clip_pixels
 
@@ -107,6 +110,36 @@ def test_damaged_weights_are_one_sentence(tmp_path, damage):
     (tmp_path / "taef2_encoder.pth").write_bytes(damage or b"PK")
     with pytest.raises(FileNotFoundError, match=r"taef2_encoder.pth is damaged or holds another network's"):
         Taef2(tmp_path)
+
+
+def test_the_folder_of_pretrained_files_is_not_looked_for_on_the_hub(monkeypatch):
+    """Whoever owns the name there could say what is loaded."""
+    monkeypatch.setattr(AutoencoderKL, "from_pretrained", lambda *_, **__: pytest.fail("the hub was asked"))
+    with pytest.raises(FileNotFoundError, match=r"is no folder: get .* \(python download.py does\)"):
+        SDVae(Path("pretrained_model/sd-vae-ft-mse"))
+
+
+def test_encoders_of_another_kind_or_precision(tmp_path):
+    image_encoder().half().save_pretrained(tmp_path / "half")
+    assert ClipImageEncoder(tmp_path / "half").clip.dtype == torch.float32
+    other = image_encoder()
+    other.config.hidden_act = "gelu"
+    other.save_pretrained(tmp_path / "gelu")
+    with pytest.raises(ValueError, match="has the activation gelu, it must be quick_gelu"):
+        ClipImageEncoder(tmp_path / "gelu")
+    Wav2Vec2Model(
+        Wav2Vec2Config(
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
+            conv_dim=(8,) * 7,
+            num_conv_pos_embedding_groups=2,
+            feat_extract_norm="layer",
+        )
+    ).save_pretrained(tmp_path / "layer")
+    with pytest.raises(ValueError, match='feat_extract_norm "layer" must be "group"'):
+        Wav2Vec2Encoder(tmp_path / "layer")
 
 
 def test_a_hub_out_of_reach_is_one_sentence(monkeypatch):

@@ -14,10 +14,12 @@ from omegaconf import OmegaConf
 
 from aniportrait.checkpoints.store import WeightsError, is_motion_key, open_weights, save_weights
 from aniportrait.cli.networks import card_with
+from aniportrait.pipelines.sampling_settings import SamplingSettings
 from aniportrait.pipelines.saved_choices import PRETRAINED
 from aniportrait.pipelines.saved_networks import (
     load_network,
     load_portrait_networks,
+    own_sampling,
     portrait_pipeline,
     predicted_motion,
 )
@@ -39,6 +41,8 @@ SMALL = [
     *("sizes.unet.block_out_channels=[32,64]", "sizes.unet.norm_num_groups=8"),
     *("sizes.motion.motion_norm_num_groups=8", "sizes.audio2pose.width=16", "mesh_head.width=24"),
     *("fps=24", "image_size=32", "motion_frames=4"),
+    *("latent_space.scale=2.0", "noise_schedule.beta_end=0.05"),
+    *("sampling.steps=7", "sampling.shared_noise=0.25", "sampling.guidance_interval=[0.1,0.9]"),
 ]
 """Numbers that are neither conf's nor the classes' own."""
 
@@ -93,7 +97,7 @@ def test_a_loaded_denoiser_with_motion_says_what_the_saved_one_says(saved):
     assert not any(map(is_motion_key, without.state_dict()))
     with torch.no_grad():
         assert not torch.equal(without.denoising_unet(noisy, torch.tensor([500]), embeds), answers[0])
-    assert loaded.latent_space.scale == 3.0
+    assert loaded.latent_space.scale == 2.0
     assert not loaded.pose_guider.together
 
 
@@ -108,6 +112,18 @@ def test_a_pipeline_is_made_as_the_card_says_unless_somebody_says_otherwise(save
     with pytest.raises(ValueError, match="context=shut must be one of open, closed_loop"):
         portrait_pipeline(weights, PRETRAINED, context="shut")
     assert predicted_motion(weights, PRETRAINED).fps == 24.0
+
+
+def test_numbers_that_a_training_was_given_come_back_with_its_weights(saved):
+    weights = open_weights(saved[0])
+    pipeline = portrait_pipeline(weights, PRETRAINED)
+    assert pipeline.networks.latent_space.scale == 2.0
+    assert pipeline.scheduler.config["beta_end"] == 0.05
+    assert own_sampling(weights) == SamplingSettings(steps=7, guidance_interval=(0.1, 0.9), shared_noise=0.25)
+    card = weights.card("denoising_unet")
+    card["numbers"]["latent_space"]["scale"] = "3"
+    with pytest.raises(WeightsError, match="latent_space sets scale to '3', which must be a number"):
+        portrait_pipeline(weights, PRETRAINED)
 
 
 def test_head_motion_without_audio2pose_says_what_to_do(tmp_path):
