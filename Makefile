@@ -185,8 +185,8 @@ experiment-stage2: export OMP_WAIT_POLICY := PASSIVE
 experiment-stage2: $(EXPERIMENT)/shards/latents/index.json ## stage 2 from there, some 40 minutes more
 	@[ -f $(EXPERIMENT)/stage1/metrics.json ] || { echo "stage 2 begins from stage 1: make experiment-stage1 first"; exit 1; }
 	$(call TRAIN_OR_GO_ON,stage2_clips,$(EXPERIMENT)/stage2,weights=$(EXPERIMENT)/stage1)
-	$(call EVALUATE,$(EXPERIMENT)/stage2,val,only=[motion_module] motion_clips=$(MOTION_CLIPS) sampling_seeds=2)
-	$(call EVALUATE,$(EXPERIMENT)/stage2,train,only=[motion_module] motion_clips=$(MOTION_CLIPS) sampling_seeds=2)
+	$(call EVALUATE,$(EXPERIMENT)/stage2,val,only=[motion_module] motion_clips=$(MOTION_CLIPS) sampling_seeds=2 shared_noise=1)
+	$(call EVALUATE,$(EXPERIMENT)/stage2,train,only=[motion_module] motion_clips=$(MOTION_CLIPS) sampling_seeds=2 shared_noise=1)
 	$(PY) experiments/training_curve.py $(EXPERIMENT)/stage2 experiments/stage2_motion/curve.json
 	$(PY) experiments/collect.py experiments/stage2_motion/results.json \
 	    "train, last fifth=$(EXPERIMENT)/stage2_train" "unseen people=$(EXPERIMENT)/stage2_val"
