@@ -91,11 +91,6 @@ def test_the_evaluation_scores_every_network_beside_its_baselines(evaluated):
         scores["audio2mesh"]
     )
     assert scores["stage 1"]["floor: the autoencoder's round trip"]["face L1"]["value"] < 0.002
-    mesh = scores["audio2mesh"]
-    assert (
-        mesh["audio2mesh, other clips' sound"]["lip vertex error"]["n"]
-        == mesh["audio2mesh"]["lip vertex error"]["n"]
-    )
     lossless = scores["stage 2, mouth"]["floor: the autoencoder's round trip"]
     assert lossless["mouth motion"]["value"] == pytest.approx(1, abs=0.01)
     # A rival is named by its card; the same weights score the same.
