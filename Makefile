@@ -190,7 +190,8 @@ experiment-stage2: $(EXPERIMENT)/shards/latents/index.json ## stage 2 from there
 	$(PY) experiments/training_curve.py $(EXPERIMENT)/stage2 experiments/stage2_motion/curve.json
 	$(PY) experiments/collect.py experiments/stage2_motion/results.json \
 	    "train, last fifth=$(EXPERIMENT)/stage2_train" "unseen people=$(EXPERIMENT)/stage2_val"
-	$(PY) experiments/draw.py experiments/stage2_motion "stage 2, flicker: flicker, mouth" "stage 2, flicker: flicker, background" \
+	$(PY) experiments/draw.py experiments/stage2_motion "stage 2, trembling: trembling, mouth" \
+	    "stage 2, trembling: trembling, background" "stage 2, flicker: flicker, background" \
 	    "stage 2, mouth: mouth motion" "stage 2, mouth: mouth opening spread"
 
 $(EXPERIMENT)/shards/index.json: | $(INSTALLED)
