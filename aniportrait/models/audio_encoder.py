@@ -33,6 +33,9 @@ WAV2VEC2_SIZES = (
     "num_conv_pos_embeddings",
     "num_conv_pos_embedding_groups",
     "layer_norm_eps",
+)
+"""The numbers of wav2vec2's base layout."""
+TRAINING = (
     "feat_proj_dropout",
     "hidden_dropout",
     "attention_dropout",
@@ -40,7 +43,7 @@ WAV2VEC2_SIZES = (
     "mask_time_prob",
     "mask_time_length",
 )
-"""The numbers of wav2vec2's base layout, and of its training."""
+"""Numbers of its training, the library's own whatever a file says: a resumed run has no file to look into."""
 PIECE = 3000
 """Steps of 20 ms that log-mel energies are encoded at once: a minute."""
 SHORTEST = 400
@@ -121,6 +124,7 @@ def _pretrained(path: str | Path) -> Wav2Vec2Model:
             "masked_spec_embed",
         ),  # what masked moments become in training; never stored with base-960h
         may_add=("lm_head.", "project_", "quantizer."),  # heads of speech recognition and of pre-training
+        **{name: getattr(Wav2Vec2Config(), name) for name in TRAINING},
     )
     if model.config.feat_extract_norm != "group" or model.config.do_stable_layer_norm:
         raise ValueError(

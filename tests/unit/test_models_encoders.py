@@ -127,17 +127,12 @@ def test_encoders_of_another_kind_or_precision(tmp_path):
     other.save_pretrained(tmp_path / "gelu")
     with pytest.raises(ValueError, match="has the activation gelu, it must be quick_gelu"):
         ClipImageEncoder(tmp_path / "gelu")
-    Wav2Vec2Model(
-        Wav2Vec2Config(
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=16,
-            conv_dim=(8,) * 7,
-            num_conv_pos_embedding_groups=2,
-            feat_extract_norm="layer",
-        )
-    ).save_pretrained(tmp_path / "layer")
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    small |= {"conv_dim": (8,) * 7, "num_conv_pos_embedding_groups": 2}
+    Wav2Vec2Model(Wav2Vec2Config(**small, feat_proj_dropout=0.7)).half().save_pretrained(tmp_path / "own")
+    ours = Wav2Vec2Encoder(tmp_path / "own").model
+    assert (ours.feature_projection.dropout.p, ours.dtype) == (0.0, torch.float32)
+    Wav2Vec2Model(Wav2Vec2Config(**small, feat_extract_norm="layer")).save_pretrained(tmp_path / "layer")
     with pytest.raises(ValueError, match='feat_extract_norm "layer" must be "group"'):
         Wav2Vec2Encoder(tmp_path / "layer")
 
