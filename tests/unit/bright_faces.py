@@ -12,6 +12,8 @@ from aniportrait.data.folder import FolderSource
 from aniportrait.data.gates import Gates
 from aniportrait.data.media import write_video
 from aniportrait.data.preprocess import Preparation
+from aniportrait.data.shards import ShardIndex, read_sample
+from aniportrait.data.sources import SourceClip, with_splits
 from aniportrait.face.detector import DetectedFace
 from aniportrait.face.landmarks import NoFaceError
 from aniportrait.face.track import FaceTrack
@@ -128,3 +130,23 @@ def mixed_folder(folder: Path) -> Path:
     (folder / "j text.mp4").write_text("not a video\n" * 50)
     (folder / "k empty.mp4").touch()
     return folder
+
+
+class OneFilm:
+    """A source of one film, or of sections of it."""
+
+    def __init__(self, folder: Path, frames, audio=None, fps=25.0, sections=((0.0, None),)):
+        self.path, self.sections = folder / "film.mp4", sections
+        write_video(self.path, frames, fps, audio)
+
+    def clips(self):
+        return with_splits(
+            [
+                SourceClip(self.path, "p", None, f"film-{begin:g}", None, begin, end)
+                for begin, end in self.sections
+            ]
+        )
+
+
+def samples(folder):
+    return [read_sample(folder, entry) for entry in ShardIndex.load(folder).samples]
