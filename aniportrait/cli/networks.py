@@ -35,6 +35,9 @@ NUMBERED = {
 }
 """Choice -> the config node of its numbers, which no network's sizes hold; weights from a path know their own."""
 
+PREDICTED = "v_prediction"
+"""What a denoiser predicts unless somebody says otherwise."""
+
 SAME_KEYS = {"published_running": "published"}
 """Options whose networks hold the same weights as another option's, and only run differently."""
 
@@ -55,7 +58,9 @@ def card_with(config: DictConfig, name: str, chosen: Mapping[str, Any]) -> dict[
             "motion_frames": config.motion_frames,
         },
         "numbers": {
-            group: _numbers(OmegaConf.to_container(config[node], resolve=True))
+            group: _numbers(
+                OmegaConf.to_container(config[node], resolve=True), CHOICES[group][chosen[group]].words
+            )
             for group, node in NUMBERED.items()
             if config.get(node) is not None and CHOICES[group][chosen[group]].folder is None
         },
@@ -132,7 +137,9 @@ def fit_to_weights(config: DictConfig, weights: Weights, names: Iterable[str]) -
     brought = [name for name in names if name in weights]
     differing: dict[str, str] = {}
     for name in brought:
-        differing |= differing_choices(weights, name, chosen)
+        differing |= differing_choices(
+            weights, name, chosen, config.noise_schedule.get("prediction_type", PREDICTED)
+        )
     if differing:
         settings = " ".join(f"{group}={option}" for group, option in differing.items())
         raise WeightsError(
@@ -155,23 +162,32 @@ def fit_to_weights(config: DictConfig, weights: Weights, names: Iterable[str]) -
             log.warning("%s has %s %s, this run %s", weights.source, key, stated, config[key])
 
 
-def differing_choices(weights: Weights, name: str, chosen: Mapping[str, str]) -> dict[str, str]:
-    """Group -> option of the choices without which the weights called `name` mean nothing, where `chosen` differs."""
+def differing_choices(
+    weights: Weights, name: str, chosen: Mapping[str, str], predicted: str = PREDICTED
+) -> dict[str, str]:
+    """Group -> option of the choices without which the weights called `name` mean nothing, where `chosen` differs.
+
+    Args:
+        weights: what holds `name`.
+        name: a network.
+        chosen: group -> option.
+        predicted: what a denoiser beside these choices predicts.
+    """
     theirs = choices_of(weights, name)
     differing = {
         group: theirs[group]
         for group in DECISIVE[name]
         if SAME_KEYS.get(theirs[group], theirs[group]) != SAME_KEYS.get(chosen[group], chosen[group])
     }
-    if name == "denoising_unet" and _predicted(theirs) != _predicted(chosen):
-        differing["noise_schedule"] = theirs["noise_schedule"]
+    if name == "denoising_unet":
+        fixed = CHOICES["noise_schedule"][theirs["noise_schedule"]].fixed
+        of_option = fixed.get("prediction_type", PREDICTED)
+        stated = numbers_of(weights, name, "noise_schedule").get("prediction_type", of_option)
+        if stated != predicted:
+            differing["noise_schedule"] = theirs["noise_schedule"]
+            if stated != of_option:  # somebody's word
+                differing["++noise_schedule.prediction_type"] = stated
     return differing
-
-
-def _predicted(choices: Mapping[str, str]) -> str:
-    """What a denoiser of these choices predicts."""
-    schedule = CHOICES["noise_schedule"][choices["noise_schedule"]]
-    return schedule.fixed.get("prediction_type", "v_prediction")
 
 
 def node_of(config: DictConfig, name: str) -> DictConfig:
@@ -179,15 +195,15 @@ def node_of(config: DictConfig, name: str) -> DictConfig:
     return config.sizes.motion if name == "motion_module" else config.networks[name]
 
 
-def _numbers(node: Any) -> Any:
-    """The numbers of a config node, nested; names, paths and whatever Hydra would act upon left out."""
+def _numbers(node: Any, words: Iterable[str] = ()) -> Any:
+    """The numbers of a config node, nested, and `words`; names, paths and whatever Hydra would act upon left out."""
     kept: dict[str, Any] = {}
     for key, value in node.items():
         if key.startswith("_"):
             continue
         if isinstance(value, Mapping):
             kept[key] = _numbers(value)
-        elif _is_plain(value):
+        elif _is_plain(value) or key in words:
             kept[key] = value
     return kept
 

@@ -1,16 +1,18 @@
 """The noise schedule of training and sampling: one, built from numbers."""
 
+from typing import Literal, get_args
+
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
-BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
-PREDICTION_TYPES = ("v_prediction", "sample", "epsilon")
+BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
+PredictionType = Literal["v_prediction", "sample", "epsilon"]
 
 
 def build_scheduler(
     beta_start: float = 0.00085,
     beta_end: float = 0.012,
-    beta_schedule: str = "scaled_linear",
-    prediction_type: str = "v_prediction",
+    beta_schedule: BetaSchedule = "scaled_linear",
+    prediction_type: PredictionType = "v_prediction",
     rescale_betas_zero_snr: bool = True,
     num_train_timesteps: int = 1000,
 ) -> DDIMScheduler:
@@ -26,10 +28,12 @@ def build_scheduler(
         rescale_betas_zero_snr: whether the last timestep has no signal at all.
         num_train_timesteps: number of timesteps.
     """
-    if beta_schedule not in BETA_SCHEDULES:
-        raise ValueError(f"beta_schedule {beta_schedule!r} must be one of {', '.join(BETA_SCHEDULES)}")
-    if prediction_type not in PREDICTION_TYPES:
-        raise ValueError(f"prediction_type {prediction_type!r} must be one of {', '.join(PREDICTION_TYPES)}")
+    for name, value, known in (
+        ("beta_schedule", beta_schedule, get_args(BetaSchedule)),
+        ("prediction_type", prediction_type, get_args(PredictionType)),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} {value!r} must be one of {', '.join(known)}")
     if rescale_betas_zero_snr and prediction_type == "epsilon":
         raise ValueError(
             "rescale_betas_zero_snr needs prediction_type v_prediction: where there is only noise, "

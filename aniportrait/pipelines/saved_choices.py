@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from aniportrait.checkpoints.store import Weights, WeightsError
 from aniportrait.diffusion.context import ClosedLoopWindows, OpenWindows
@@ -68,7 +68,7 @@ class Option:
         what: str = "",
         **parts: Any,
     ) -> dict[str, Any]:
-        """What it is built with; WeightsError where `numbers` are none of its settings, or no numbers.
+        """What it is built with; WeightsError where `numbers` are no settings of it, or no numbers and none of `words`.
 
         Args:
             pretrained: the folder of pretrained files.
@@ -76,14 +76,25 @@ class Option:
             what: the network's name in messages.
             parts: arguments that are built already, which no card can set.
         """
-        known = inspect.signature(self.build).parameters
+        known, words = inspect.signature(self.build).parameters, self.words
         for name, value in _mapping(numbers, what).items():
             if name not in known or name in parts:
                 raise WeightsError(f"{what} sets {name}, which is no setting of this version")
-            if not _is_numbers(value):
+            if name in words:
+                if value not in words[name]:
+                    raise WeightsError(
+                        f"{what} sets {name} to {value!r}, which must be one of {', '.join(words[name])}"
+                    )
+            elif not _is_numbers(value):
                 raise WeightsError(f"{what} sets {name} to {value!r}, which must be a number")
         path = {} if self.folder is None else {"path": Path(pretrained) / self.folder}
         return path | dict(self.fixed) | dict(numbers) | parts
+
+    @property
+    def words(self) -> dict[str, tuple[str, ...]]:
+        """Its settings that are no numbers but one of these words; a card can state them."""
+        annotations = {name: own.annotation for name, own in inspect.signature(self.build).parameters.items()}
+        return {name: get_args(kind) for name, kind in annotations.items() if get_origin(kind) is Literal}
 
 
 CHOICES: dict[str, dict[str, Option]] = {

@@ -1,5 +1,6 @@
 """Composition: experiments win over defaults, the command line over experiments; a model brings what belongs to it."""
 
+import re
 import signal
 
 import pytest
@@ -11,7 +12,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.strategies import ModelParallelStrategy
 from omegaconf import OmegaConf
 
-from aniportrait.checkpoints.store import Weights
+from aniportrait.checkpoints.store import Weights, WeightsError
 from aniportrait.cli import schema
 from aniportrait.cli.networks import card_of, fit_to_weights
 from aniportrait.cli.train import build_module
@@ -137,6 +138,21 @@ def test_a_published_guider_of_the_other_statistics_keeps_what_belongs_to_its_ow
     with composed("train", *settings, "pose_guider=published_running") as config:
         fit_to_weights(config, weights, ["pose_guider"])
         assert instantiate(config.networks.pose_guider).input_range == (-1.0, 1.0)
+
+
+def test_a_denoiser_that_was_told_by_hand_what_to_predict_is_trained_on_as_that():
+    settings, by_hand = (
+        ("experiment=stage1_reference", "model=tiny"),
+        "++noise_schedule.prediction_type=epsilon",
+    )
+    quiet = "++noise_schedule.rescale_betas_zero_snr=false"
+    with composed("train", *settings, by_hand, quiet) as config:
+        card = card_of(config, "denoising_unet")
+    weights = Weights("w", {"denoising_unet": card}, {"denoising_unet": {}})
+    with composed("train", *settings) as config, pytest.raises(WeightsError, match=re.escape(by_hand)):
+        fit_to_weights(config, weights, ["denoising_unet"])
+    with composed("train", *settings, by_hand, quiet) as config:
+        fit_to_weights(config, weights, ["denoising_unet"])
 
 
 @pytest.mark.parametrize(("model", "checkpointed"), [("sd15", True), ("tiny", False)])

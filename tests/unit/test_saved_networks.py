@@ -41,7 +41,7 @@ SMALL = [
     *("sizes.unet.block_out_channels=[32,64]", "sizes.unet.norm_num_groups=8"),
     *("sizes.motion.motion_norm_num_groups=8", "sizes.audio2pose.width=16", "mesh_head.width=24"),
     *("fps=24", "image_size=32", "motion_frames=4"),
-    *("latent_space.scale=2.0", "noise_schedule.beta_end=0.05"),
+    *("latent_space.scale=2.0", "noise_schedule.beta_end=0.05", "noise_schedule.beta_schedule=scaled_linear"),
     *("sampling.steps=7", "sampling.shared_noise=0.25", "sampling.guidance_interval=[0.1,0.9]"),
 ]
 """Numbers that are neither conf's nor the classes' own."""
@@ -119,10 +119,15 @@ def test_numbers_that_a_training_was_given_come_back_with_its_weights(saved):
     pipeline = portrait_pipeline(weights, PRETRAINED)
     assert pipeline.networks.latent_space.scale == 2.0
     assert pipeline.scheduler.config["beta_end"] == 0.05
+    assert pipeline.scheduler.config["beta_schedule"] == "scaled_linear"
     assert own_sampling(weights) == SamplingSettings(steps=7, guidance_interval=(0.1, 0.9), shared_noise=0.25)
     card = weights.card("denoising_unet")
     card["numbers"]["latent_space"]["scale"] = "3"
     with pytest.raises(WeightsError, match="latent_space sets scale to '3', which must be a number"):
+        portrait_pipeline(weights, PRETRAINED)
+    card["numbers"]["latent_space"]["scale"] = 2.0
+    card["numbers"]["noise_schedule"]["prediction_type"] = "other"
+    with pytest.raises(WeightsError, match="prediction_type to 'other', which must be one of v_prediction"):
         portrait_pipeline(weights, PRETRAINED)
 
 
