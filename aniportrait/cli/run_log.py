@@ -2,11 +2,14 @@
 
 import csv
 import logging
+import netrc
 import os
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import wandb
 from hydra.utils import instantiate
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig, OmegaConf
@@ -15,12 +18,14 @@ log = logging.getLogger(__name__)
 
 
 def loggers(config: DictConfig, run: Path) -> list[Any]:
-    """The CSV logger and, if `config.logger` is one, that."""
+    """The CSV logger and, if `config.logger` is one, that: a run resumed in its folder stays one run of W&B."""
     built: list[Any] = [CSVLogger(run, name=None, version="csv", flush_logs_every_n_steps=10)]
     if config.logger:
+        goes_on = {}
         if "Wandb" in config.logger._target_:
             _wandb_mode()
-        built.append(instantiate(config.logger))
+            goes_on = {"id": _wandb_id(run)} if config.get("resume") else {}
+        built.append(instantiate(config.logger, **goes_on))
     return built
 
 
@@ -63,12 +68,27 @@ def _of_the_end(figures: dict[str, Any]) -> bool:
 
 
 def _wandb_mode() -> None:
-    has_key = os.environ.get("WANDB_API_KEY") or "api.wandb.ai" in _netrc()
-    if "WANDB_MODE" not in os.environ and not has_key:
+    """Offline where W&B has no key for its server, unless somebody chose a mode."""
+    if "WANDB_MODE" not in os.environ and not _has_wandb_key():
         os.environ["WANDB_MODE"] = "offline"
         log.warning("W&B has no key (WANDB_API_KEY or `wandb login`): this run is logged offline")
 
 
-def _netrc() -> str:
-    file = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
-    return file.read_text() if file.is_file() else ""
+def _has_wandb_key() -> bool:
+    """Whether W&B would find one where it looks: the environment, its settings, ~/.netrc. No server is asked."""
+    settings = wandb.setup().settings
+    if settings.api_key or settings.identity_token_file:
+        return True
+    try:
+        known = netrc.netrc(os.environ.get("NETRC")).hosts
+    except (OSError, netrc.NetrcParseError):
+        return False
+    server = urlsplit(settings.base_url).netloc
+    earlier = {"api.wandb.ai"} if server.endswith((".wandb.ai", ".coreweave.com")) else set()
+    return bool(({server} | earlier) & known.keys())
+
+
+def _wandb_id(run: Path) -> str | None:
+    """The id under which W&B knows a run that goes on in its folder; it names its own folders DAY_TIME-ID."""
+    kept = sorted((run / "wandb").glob("*run-*-*"), key=lambda folder: folder.name.partition("run-")[2])
+    return kept[-1].name.rpartition("-")[2] if kept else None

@@ -174,7 +174,7 @@ def test_sigterm_ends_the_sweep_and_the_run_writes_a_checkpoint(optuna, shards, 
 
 
 def test_the_command_of_wandbs_agent_trains(shards, tmp_path):
-    chosen = {"learning_rate": 3.0e-5, "objective.condition_dropout": 0.2, "data.flip_chance": 0.5}
+    chosen = {"learning_rate": 3.0e-5, "objective.mouth_weight": 4.0, "data.flip_chance": 0.5}
     _, _, program, *words = agent_command(chosen)
     small = [word for word in PLAIN if not word.startswith(("experiment=", "logger=", "max_steps="))]
     command = [sys.executable, str(ROOT / program), *words, *small, f"data.folder={shards}", "out=run"]
@@ -188,7 +188,7 @@ def test_the_command_of_wandbs_agent_trains(shards, tmp_path):
     )
     assert ended.returncode == 0, ended.stderr
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    assert (config["optimizer"]["lr"], config["module"]["condition_dropout"]) == (3.0e-5, 0.2)
+    assert (config["optimizer"]["lr"], config["module"]["mouth_weight"]) == (3.0e-5, 4.0)
     assert (config["datamodule"]["flip_chance"], config["callbacks"]["best"]["monitor"]) == (
         0.5,
         "val/face_l1",

@@ -105,7 +105,7 @@ def test_only_trained_weights_are_averaged_and_the_average_follows_its_formula(s
     assert frozen
     assert all(torch.equal(one["state_dict"][name], two["state_dict"][name]) for name in frozen)
     for name, weight in two[CURRENT].items():
-        expected = 0.75 * one["state_dict"][name] + 0.25 * weight
+        expected = 0.25 * one["state_dict"][name] + 0.75 * weight  # (1 + 2) / (10 + 2) is less than 0.75
         assert torch.allclose(two["state_dict"][name], expected, atol=1e-6), name
 
 

@@ -1,10 +1,12 @@
-"""The curve of a run that goes on in its folder."""
+"""The curve of a run that goes on in its folder; whether W&B has a key."""
 
 import csv
 
+import pytest
+import wandb
 from lightning.pytorch.loggers import CSVLogger
 
-from aniportrait.cli.run_log import continue_csv
+from aniportrait.cli.run_log import _has_wandb_key, continue_csv
 
 
 def logger(folder) -> CSVLogger:
@@ -57,3 +59,28 @@ def test_a_try_that_was_cut_off_loses_nothing(tmp_path):
 def test_a_folder_without_a_curve_begins_one(tmp_path):
     continue_csv(logger(tmp_path), 4)
     assert not (tmp_path / "csv" / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("server", "machine", "found"),
+    [
+        (None, "api.wandb.ai", True),
+        (None, "wandb.example.org", False),
+        ("https://wandb.example.org", "wandb.example.org", True),
+        ("https://wandb.example.org", "api.wandb.ai", False),
+        (None, None, False),
+    ],
+)
+def test_a_key_is_looked_for_under_the_name_of_its_server(server, machine, found, tmp_path, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    if server:
+        monkeypatch.setenv("WANDB_BASE_URL", server)
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))  # no settings of whoever runs this
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    if machine:
+        (tmp_path / "netrc").write_text(f"machine {machine}\n login user\n password {'a' * 40}\n")
+        (tmp_path / "netrc").chmod(0o600)
+    wandb.teardown()
+    assert _has_wandb_key() is found
+    wandb.teardown()

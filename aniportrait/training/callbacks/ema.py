@@ -16,8 +16,11 @@ CURRENT = "current_weights"
 class EMA(Callback):
     """Averages the weights that take gradients, and no others: frozen networks are neither copied nor rounded.
 
+    After n steps the decay is (1 + n) / (10 + n) at most, as TensorFlow's and diffusers' averages have it: a run
+    shorter than its average is long would else end with a good part of what it began from.
+
     Args:
-        decay: of the average, per step.
+        decay: of the average, per step, once there were steps enough.
     """
 
     def __init__(self, decay: float):
@@ -44,7 +47,8 @@ class EMA(Callback):
             self._step = trainer.global_step
             weights = _trained(pl_module)
             averages = [self._average[name] for name in weights]
-            torch._foreach_lerp_(averages, [weight.data for weight in weights.values()], 1.0 - self.decay)
+            decay = min(self.decay, (1 + self._step) / (10 + self._step))
+            torch._foreach_lerp_(averages, [weight.data for weight in weights.values()], 1.0 - decay)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._swap(trainer, pl_module)

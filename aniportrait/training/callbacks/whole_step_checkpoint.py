@@ -12,7 +12,8 @@ class WholeStepCheckpoint(ModelCheckpoint):
 
     Lightning's writes there after a resume, when the step's number is still that of the checkpoint it came from.
     Where a validation follows the step, the last checkpoint is written again after it: a run that goes on from there
-    knows what its best figure is. A dry run (fast_dev_run) writes none.
+    knows what its best figure is. When a run ends the last checkpoint is of its last step; Lightning's is so only if
+    none was written before. A dry run (fast_dev_run) writes none.
     """
 
     def on_train_batch_end(
@@ -28,5 +29,8 @@ class WholeStepCheckpoint(ModelCheckpoint):
             trainer.save_checkpoint(self.last_model_path)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not getattr(trainer, "fast_dev_run", False):
-            super().on_train_end(trainer, pl_module)
+        if getattr(trainer, "fast_dev_run", False):
+            return
+        if self._last_global_step_saved != trainer.global_step:
+            self._last_checkpoint_saved = ""
+        super().on_train_end(trainer, pl_module)
