@@ -29,6 +29,7 @@ class NetworksConfig:
     validation: Any = MISSING
     ema_decay: float = MISSING
     motion_frames: int = MISSING
+    num_workers: int = MISSING
     sampling: Any = MISSING
     autoencoder: Any = MISSING
     image_encoder: Any = MISSING
@@ -54,7 +55,6 @@ class TrainConfig(NetworksConfig):
     monitor: str = MISSING
     monitor_mode: str = "min"
     seed: int = 42
-    num_workers: int = 0
     max_steps: int = MISSING
     batch_size: int = MISSING
     gradient_checkpointing: bool = False

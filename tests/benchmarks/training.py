@@ -26,6 +26,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from calibration import calibrate
+from step_sizes import CLIP, SIDE_BATCH_FRAMES, UNET, VAE, VAE_WIDTHS, WIDTHS
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -49,23 +50,9 @@ from aniportrait.training.portrait_step import frame_latents, portrait_loss
 from aniportrait.training.stage1 import Stage1
 from aniportrait.training.stage2 import Stage2
 
-WIDTHS = (64, 128, 256, 256)
-UNET = {"block_out_channels": WIDTHS, "cross_attention_dim": 64}
-VAE = {"layers_per_block": 2, "latent_channels": 4, "norm_num_groups": 32, "scaling_factor": 0.18215}
-CLIP = {
-    "hidden_size": 192,
-    "intermediate_size": 768,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 3,
-    "image_size": 224,
-    "patch_size": 16,
-    "projection_dim": 64,
-    "layer_norm_eps": 1e-5,
-}
 PARTS = ("encode", "forward", "backward", "optimizer")
 ORIGINAL = {"stage1": 7.7, "stage2": 7.0, "stage2+": 6.0}
 """C of the original's step, measured once elsewhere on uncached input."""
-SIDE_BATCH_FRAMES = {"stage1": (256, 2, 1), "stage2": (128, 1, 16), "stage2+": (128, 1, 16)}
 
 
 def main() -> None:
@@ -153,7 +140,7 @@ def training(stage: str) -> Stage1:
         ReferenceNet(**UNET),
         PublishedPoseGuider(WIDTHS, 8, 32),
         denoiser if stage == "stage1" else denoiser.with_motion(),
-        SDVae(sizes={**VAE, "block_out_channels": (32, 64, 128, 128)}),
+        SDVae(sizes={**VAE, "block_out_channels": VAE_WIDTHS}),
         ClipImageEncoder(sizes=CLIP),
         AbsoluteLatents(),
     ).to(memory_format=torch.channels_last)

@@ -19,7 +19,7 @@ TRAINED = {"reference_net", "pose_guider", "denoising_unet"}
 SETTINGS = [
     *(setting for setting in TINY if setting != "model=tiny"),
     *("pose_guider=published_running", "image_size=64", "motion_frames=4", "paths.pretrained=/nowhere"),
-    *("batch_size=2", "warmup_steps=1", "ema_decay=0.9", "validation.sampling_steps=1"),
+    *("num_workers=0", "batch_size=2", "warmup_steps=1", "ema_decay=0.9", "validation.sampling_steps=1"),
 ]
 
 

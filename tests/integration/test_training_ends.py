@@ -55,6 +55,16 @@ def test_the_checkpoint_of_a_short_run_holds_weights_and_average_and_a_longer_on
     assert same(run / "checkpoints" / "last.ckpt", whole / "checkpoints" / "last.ckpt")
 
 
+def test_the_last_checkpoint_is_of_the_last_step(shards, tmp_path):
+    """One was due before, and none then."""
+    seldom = ("callbacks.checkpoint.every_n_train_steps=2", "validation.every=2")
+    run = trained(shards, tmp_path / "run", *AVERAGED, "max_steps=3", *seldom)
+    assert checkpoint(run)["global_step"] == 3
+    trained(shards, run, *AVERAGED, "max_steps=4", *seldom, f"resume={run}")
+    whole = trained(shards, tmp_path / "whole", *AVERAGED, "max_steps=4", *seldom)
+    assert same(run / "checkpoints" / "last.ckpt", whole / "checkpoints" / "last.ckpt")
+
+
 def test_the_last_checkpoint_knows_the_figure_of_the_validation_after_its_step(ended):
     states = checkpoint(ended)["callbacks"]
     (best,) = (state for name, state in states.items() if "'monitor': 'val/loss'" in name)

@@ -27,7 +27,7 @@ CASES = {
     "stage2": ["experiment=stage2_motion", "pose_guider=published", "image_size=64", "motion_frames=4"],
 }
 TRAINED = ("audio2pose", "motion_module")
-TRAINING = [setting for setting in TINY if setting != "model=tiny"]
+TRAINING = ["num_workers=0", *(setting for setting in TINY if setting != "model=tiny")]
 
 
 @pytest.mark.parametrize("case", CASES)

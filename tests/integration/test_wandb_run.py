@@ -64,8 +64,8 @@ def test_a_run_holds_figures_pictures_and_a_film(resumed):
     assert {"loss/total", "val/loss", "val/face_l1", "gradient_norm/total", "trainer/global_step"} <= set(
         figures
     )
-    assert figures["val/samples_film"][0]["_type"] == "video-file"
-    assert figures["val/samples"][0]["_type"] == "images/separated"
+    assert figures["val/samples_film/_type"][0] == "videos"
+    assert figures["val/samples/_type"][0] == "images/separated"
     assert list(first.rglob("media/**/*.mp4"))
     assert list(first.rglob("media/**/*.png"))
 
