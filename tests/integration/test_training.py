@@ -1,9 +1,13 @@
 """Training as a team would run it: split over ranks or micro-batches, gone on with."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from entries import TINY, composed
-from training_runs import DESCENT, PLAIN, farthest, figures, in_a_process, same, trained
+from training_runs import DESCENT, PLAIN, ROOT, farthest, figures, in_a_process, same, trained
 
 from aniportrait.cli.train import build_module
 from aniportrait.models.audio_encoder import LogMelEncoder
@@ -63,6 +67,27 @@ def test_two_ranks_are_one_process_with_the_doubled_batch_and_none_looks_for_unu
     whole = trained(shards, tmp_path / "whole", *chosen, "batch_size=2")
     assert farthest(tmp_path / "ranks", whole) < 1e-5
     assert figures(tmp_path / "ranks") == pytest.approx(figures(whole), rel=1e-4)  # one clip, on one rank
+
+
+@pytest.mark.slow
+def test_ranks_that_torchrun_starts_are_one_process_with_the_doubled_batch(shards, tmp_path):
+    """The command of several machines, on one: LightningEnvironment starts none of them."""
+    one_machine = ["trainer=ddp_multinode", "trainer.num_nodes=1", "trainer.devices=2"]
+    on_cpu = ["trainer.accelerator=cpu", "trainer.precision=32-true"]
+    chosen = [*PLAIN, *DESCENT, f"data.folder={shards}"]
+    settings = [*chosen, *one_machine, *on_cpu, "batch_size=1", f"out={tmp_path}/ranks"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [*torchrun, str(ROOT / "train.py"), *settings],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    whole = trained(shards, tmp_path / "whole", *DESCENT, "batch_size=2")
+    assert farthest(tmp_path / "ranks", whole) < 1e-5
 
 
 def test_the_same_noise_for_two_samples_is_an_error(shards, tmp_path, monkeypatch):
