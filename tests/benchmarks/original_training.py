@@ -23,11 +23,10 @@ from types import ModuleType
 import torch
 from calibration import calibrate
 from diffusers import AutoencoderKL, DDIMScheduler
-from step_sizes import CLIP, SIDE_BATCH_FRAMES, UNET, VAE, VAE_WIDTHS, WIDTHS
+from step_sizes import CLIP, PARTS, SIDE_BATCH_FRAMES, UNET, VAE, VAE_WIDTHS, WIDTHS
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-PARTS = ("encode", "forward", "backward", "optimizer")
 SCHEDULE = {
     "beta_start": 0.00085,
     "beta_end": 0.012,

@@ -1,5 +1,6 @@
 """Sizes at which a training step is measured, ours (training.py) and the original's (original_training.py)."""
 
+PARTS = ("encode", "forward", "backward", "optimizer")
 WIDTHS = (64, 128, 256, 256)
 UNET = {"block_out_channels": WIDTHS, "cross_attention_dim": 64}
 VAE = {"layers_per_block": 2, "latent_channels": 4, "norm_num_groups": 32, "scaling_factor": 0.18215}

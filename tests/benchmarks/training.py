@@ -26,7 +26,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from calibration import calibrate
-from step_sizes import CLIP, SIDE_BATCH_FRAMES, UNET, VAE, VAE_WIDTHS, WIDTHS
+from step_sizes import CLIP, PARTS, SIDE_BATCH_FRAMES, UNET, VAE, VAE_WIDTHS, WIDTHS
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -50,7 +50,6 @@ from aniportrait.training.portrait_step import frame_latents, portrait_loss
 from aniportrait.training.stage1 import Stage1
 from aniportrait.training.stage2 import Stage2
 
-PARTS = ("encode", "forward", "backward", "optimizer")
 ORIGINAL = {"stage1": 7.7, "stage2": 7.0, "stage2+": 6.0}
 """C of the original's step, measured once elsewhere on uncached input."""
 
