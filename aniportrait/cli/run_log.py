@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import wandb
 from hydra.utils import instantiate
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def _of_the_end(figures: dict[str, Any]) -> bool:
     return all(name == "epoch" or name.startswith("val/") for name in figures)
 
 
+@rank_zero_only
 def _wandb_mode() -> None:
     """Offline where W&B has no key for its server, unless somebody chose a mode."""
     if "WANDB_MODE" not in os.environ and not _has_wandb_key():
