@@ -73,6 +73,7 @@ def _wandb_mode() -> None:
     """Offline where W&B has no key for its server, unless somebody chose a mode."""
     if "WANDB_MODE" not in os.environ and not _has_wandb_key():
         os.environ["WANDB_MODE"] = "offline"
+        wandb.teardown()  # it has read the environment
         log.warning("W&B has no key (WANDB_API_KEY or `wandb login`): this run is logged offline")
 
 

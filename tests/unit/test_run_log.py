@@ -6,7 +6,7 @@ import pytest
 import wandb
 from lightning.pytorch.loggers import CSVLogger
 
-from aniportrait.cli.run_log import _has_wandb_key, continue_csv
+from aniportrait.cli.run_log import _has_wandb_key, _wandb_mode, continue_csv
 
 
 def logger(folder) -> CSVLogger:
@@ -83,4 +83,16 @@ def test_a_key_is_looked_for_under_the_name_of_its_server(server, machine, found
         (tmp_path / "netrc").chmod(0o600)
     wandb.teardown()
     assert _has_wandb_key() is found
+    wandb.teardown()
+
+
+def test_without_a_key_a_run_is_offline(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "online")  # so that it is put back
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    wandb.teardown()
+    _wandb_mode()
+    assert wandb.setup().settings.mode == "offline"
     wandb.teardown()
