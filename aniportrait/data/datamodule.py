@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from aniportrait.data.mixture import weights_of, without_held_out
 from aniportrait.data.order import SampleOrder
 from aniportrait.data.shards import ShardEntry, ShardIndex
-from aniportrait.data.stream import EvaluationList, TrainingStream, Windows, one_thread
+from aniportrait.data.stream import EvaluationList, TrainingStream, Windows, begin_loading
 from aniportrait.data.transport import INDEX, Location, is_local
 
 log = logging.getLogger(__name__)
@@ -219,7 +219,7 @@ class ShardData(LightningDataModule):
             num_workers=workers,
             persistent_workers=persistent and workers > 0,
             multiprocessing_context=_fresh_processes() if workers else None,
-            worker_init_fn=one_thread if workers else None,
+            worker_init_fn=begin_loading if workers else None,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -237,7 +237,6 @@ def _fresh_processes() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["aniportrait.data.stream", "aniportrait.data.speech_windows", "aniportrait.data.portrait_windows"]
-    )
+    modules = ("own_group", "stream", "speech_windows", "portrait_windows")
+    context.set_forkserver_preload([f"aniportrait.data.{module}" for module in modules])
     return context

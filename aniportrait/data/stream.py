@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from aniportrait.data.order import SampleOrder
+from aniportrait.data.parent import end_with_the_parent
 from aniportrait.data.shards import ShardEntry, ShardError
 
 log = logging.getLogger(__name__)
@@ -165,9 +166,13 @@ class Damage:
         log.warning("clip %s is left out (%d of at most %d): %s", entry.key, len(self), self.bound, error)
 
 
-def one_thread(worker: int) -> None:
-    """What a loading process does first: there are many of them already, and torch sees to its own threads."""
+def begin_loading(worker: int) -> None:
+    """What a loading process does first: one thread, there are many of them already, and torch sees to its own.
+
+    Its parent in the system's eyes is what forked it, so that it has to be told whose end is its own.
+    """
     cv2.setNumThreads(1)
+    end_with_the_parent()
 
 
 def _worker() -> tuple[int, int]:

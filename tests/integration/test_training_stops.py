@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -56,6 +58,57 @@ def test_gradients_that_are_no_numbers_under_a_finite_loss_reach_no_checkpoint(s
     kept = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert kept["global_step"] == 2
     assert all(weight.isfinite().all() for weight in kept["state_dict"].values())
+
+
+LOADING = ("num_workers=2", "max_steps=100000", "batch_size=1", "trainer.log_every_n_steps=1")
+
+
+def loading_processes(run, out):
+    """What forks loading processes, and two of these, once the run has taken a step."""
+    for _ in range(600):
+        found = [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if loads_for(run.pid, folder)]
+        if len(found) == 3 and (out / "csv" / "metrics.csv").is_file():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(run.communicate()[1] if run.poll() is not None else f"loading processes: {found}")
+
+
+def loads_for(leader, folder):
+    try:
+        return os.getsid(int(folder.name)) == leader and b"forkserver" in (folder / "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def gone(pids):
+    for _ in range(200):
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.slow
+def test_a_signal_to_all_processes_of_a_rank_leaves_those_that_load_until_the_run_has_stopped(
+    shards, tmp_path
+):
+    batches = ("trainer.accumulate_grad_batches=16", "validation.every=1600")  # more than are loaded ahead
+    run = in_a_process(shards, tmp_path, *LOADING, *batches)
+    loading = loading_processes(run, tmp_path)
+    os.killpg(run.pid, signal.SIGTERM)
+    errors = run.communicate(timeout=120)[1]
+    assert run.returncode == 0, errors
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] > 0
+    assert gone(loading)
+
+
+@pytest.mark.slow
+def test_loading_processes_end_with_a_run_that_is_killed(shards, tmp_path):
+    run = in_a_process(shards, tmp_path, *LOADING)
+    loading = loading_processes(run, tmp_path)
+    run.kill()
+    run.wait()
+    assert gone(loading)
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -21,8 +21,12 @@ class StopOnSignal(Checkpoint):
 
     That is after the step being computed, over several ranks after at most `agree_every` steps; where a validation is
     due then, after it, with what it says in the log and in best.ckpt. Whoever sends the signal must allow time for
-    these and the writing. Repeated signals change nothing, as torchrun and scancel send two; SIGINT and SIGKILL end the
-    process as ever. Nothing starts the run again: resume= does.
+    these and the writing. Repeated signals change nothing, as torchrun and scancel send two, nor does one in the
+    validation after the last step; SIGINT and SIGKILL end the process as ever. Nothing starts the run again: resume=
+    does.
+
+    Lightning's own handlers are left out: on SIGTERM they broadcast from wherever a rank happens to be, and ask after
+    it before every batch, for which each rank waits for its device.
 
     It is a Checkpoint to Lightning, whose turn comes after all other callbacks', in the order of the list.
 
@@ -36,7 +40,10 @@ class StopOnSignal(Checkpoint):
         self._received = False
         self._before: dict[int, Any] = {}
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        cast(Any, trainer)._signal_connector.register_signal_handlers = _nothing
+        cast(Any, trainer.fit_loop.epoch_loop)._broadcast_sigterm_tensor = _nothing
+        self._give_back()
         self._received = False
         self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
 
@@ -54,8 +61,8 @@ class StopOnSignal(Checkpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._give_back()
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._give_back()  # before Lightning, whose handlers these took the place of, gives back its own
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._give_back()
 
     def _give_back(self) -> None:
         for number, handler in self._before.items():
@@ -78,3 +85,7 @@ class StopOnSignal(Checkpoint):
 
     def _receive(self, number: int, frame: Any) -> None:
         self._received = True
+
+
+def _nothing() -> None:
+    pass
