@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from aniportrait.checkpoints.pretrained import load_motion_module, load_sd_unet
@@ -40,6 +41,7 @@ from aniportrait.pipelines.saved_networks import PORTRAIT, load_motion
 from aniportrait.training.callbacks.ema import CURRENT
 from aniportrait.training.callbacks.model_card import ModelCard
 from aniportrait.training.callbacks.stop_on_signal import StoppedBySignal
+from aniportrait.training.rank_failure import ending_together
 from aniportrait.training.sharding import whole
 
 log = logging.getLogger(__name__)
@@ -78,7 +80,8 @@ def train(config: DictConfig) -> float | None:
         warnings.filterwarnings("ignore", message)
     config.run_dir = HydraConfig.get().runtime.output_dir
     run = Path(config.run_dir)
-    OmegaConf.save(config, run / "config.yaml", resolve=True)
+    if rank_zero_only.rank == 0:
+        OmegaConf.save(config, run / "config.yaml", resolve=True)
     seed_everything(config.seed, workers=True, verbose=False)
 
     datamodule: ShardData = instantiate(config.datamodule)
@@ -96,6 +99,7 @@ def train(config: DictConfig) -> float | None:
     cards = {name: card_of(config, name) for name in states_of(module.networks, config)}
     written = loggers(config, run)
     trainer: Trainer = instantiate(config.trainer, logger=written, callbacks=_callbacks(config, cards))
+    _check_ranks(trainer)
     if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
         if checkpoint:
             continue_csv(written[0], step)
@@ -106,6 +110,19 @@ def train(config: DictConfig) -> float | None:
         if trainer.precision.startswith("bf16"):
             warn_of_emulation(f"trainer.precision={trainer.precision}", "cpu")
     log.info("%s: %s trainable parameters, writing to %s", config.name, f"{_trainable(module):,}", run)
+    with ending_together(trainer):
+        return _fit(config, trainer, module, datamodule, checkpoint, cards)
+
+
+def _fit(
+    config: DictConfig,
+    trainer: Trainer,
+    module: Any,
+    datamodule: ShardData,
+    checkpoint: Path | None,
+    cards: dict[str, Any],
+) -> float | None:
+    run = Path(config.run_dir)
     started = time.perf_counter()
     try:
         trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -190,6 +207,16 @@ def _callbacks(config: DictConfig, cards: dict[str, Any]) -> list[Callback]:
         ModelCard(CHECKPOINT_CARD, card),
         *(instantiate(node) for node in config.callbacks.values() if node),
     ]
+
+
+def _check_ranks(trainer: Trainer) -> None:
+    """In a SLURM job Lightning starts no ranks itself and believes SLURM's number of tasks, 1 of a plain script."""
+    if trainer.world_size != trainer.num_devices * trainer.num_nodes:
+        raise ValueError(
+            f"trainer.devices ({trainer.num_devices}) times trainer.num_nodes ({trainer.num_nodes}) must be the number "
+            f"of tasks or processes that were started, which is {trainer.world_size}: in a SLURM job, srun with "
+            f"--ntasks-per-node={trainer.num_devices}, or torchrun, or unset SLURM_NTASKS"
+        )
 
 
 def _check_whole_steps(trainer: DictConfig) -> None:

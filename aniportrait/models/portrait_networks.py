@@ -64,9 +64,10 @@ class PortraitNetworks(nn.Module):
         return self
 
     @torch.no_grad()
-    def encode(self, frames: Tensor) -> Tensor:
-        """Frames (b, f, 3, h, w) in [-1, 1] -> the autoencoder's latents (b, f, c, h/8, w/8)."""
-        latents = self.autoencoder.encode(rearrange(frames, "b f c h w -> (b f) c h w"))
+    def encode(self, frames: Tensor, batch_size: int = 8) -> Tensor:
+        """Frames (b, f, 3, h, w) in [-1, 1] -> the autoencoder's latents (b, f, c, h/8, w/8), some at a time."""
+        flat = rearrange(frames, "b f c h w -> (b f) c h w")
+        latents = torch.cat([self.autoencoder.encode(part) for part in flat.split(batch_size)])
         return rearrange(latents, "(b f) c h w -> b f c h w", b=frames.shape[0])
 
     @torch.no_grad()

@@ -46,7 +46,7 @@ class Audio2MeshTraining(LightningModule):
         terms = self.loss(self.networks["audio2mesh"](batch.audio, target.shape[1]), target, batch.valid)
         loss = torch.stack(list(terms.values())).sum()
         self.log_dict({f"loss/{name}": value for name, value in terms.items()}, batch_size=len(target))
-        self.log("loss/total", loss, prog_bar=True, batch_size=len(target))
+        self.log("loss/total", loss, batch_size=len(target))
         return loss
 
     def validation_step(self, batch: SpeechBatch, batch_idx: int) -> None:

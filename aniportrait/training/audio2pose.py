@@ -50,7 +50,7 @@ class Audio2PoseTraining(LightningModule):
             terms["rollout"] = self._rollout(batch, batch_idx, self.rollout)
         loss = torch.stack(list(terms.values())).sum()
         self.log_dict({f"loss/{name}": value for name, value in terms.items()}, batch_size=len(batch.keys))
-        self.log("loss/total", loss, prog_bar=True, batch_size=len(batch.keys))
+        self.log("loss/total", loss, batch_size=len(batch.keys))
         return loss
 
     def validation_step(self, batch: SpeechBatch, batch_idx: int) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map_only
 
 from aniportrait.models.motion_module import MotionModule
@@ -31,9 +32,9 @@ def shard(networks: PortraitNetworks, mesh: DeviceMesh, half: bool) -> None:
 
     Args:
         mesh: one-dimensional.
-        half: gather weights in bfloat16; parts, gradients' sums and optimizer state stay float32.
+        half: gather weights in bfloat16, except BatchNorm's; parts, gradients' sums and optimizer state stay float32.
     """
-    policy = MixedPrecisionPolicy(cast_forward_inputs=False)  # autocast sees to the inputs
+    float32 = policy = MixedPrecisionPolicy(cast_forward_inputs=False)  # autocast sees to the inputs
     if half:
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
     if any(module._compiled_call_impl is not None for module in networks.modules()):
@@ -44,6 +45,11 @@ def shard(networks: PortraitNetworks, mesh: DeviceMesh, half: bool) -> None:
         if isinstance(network, FSDPModule):
             continue
         network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue] - FSDP2 cuts no other
+        for module in network.modules():
+            if isinstance(
+                module, _BatchNorm
+            ):  # refuses weights of fewer bits than its running statistics have
+                fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=float32)
         for module in (*layers_of(network), network):
             fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=policy)
 

@@ -89,7 +89,7 @@ class Stage1(LightningModule):
             self.networks, self.scheduler, self.conditions(batch), batch, self.settings, generators
         )
         self.noise_mean = terms.noise_mean
-        self.log("loss/total", loss, prog_bar=True, batch_size=len(batch.keys))
+        self.log("loss/total", loss, batch_size=len(batch.keys))
         self.log("loss/unweighted", terms.per_sample.mean(), batch_size=len(batch.keys))
         return loss
 

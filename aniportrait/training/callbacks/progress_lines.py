@@ -7,6 +7,8 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from aniportrait.training.callbacks.progress_bar import loss
+
 log = logging.getLogger(__name__)
 
 
@@ -41,7 +43,8 @@ class ProgressLines(Callback):
             return
         done, last = trainer.global_step - self._first, trainer.max_steps
         left = (last - trainer.global_step) * (self._last - self._began) / max(1, done)
-        figures = (f"{name} {value:.4g}" for name, value in trainer.progress_bar_metrics.items())
+        shown = {**loss(trainer), **trainer.progress_bar_metrics}
+        figures = (f"{name} {value:.4g}" for name, value in shown.items())
         log.info(
             "step %d of %d, %s to go: %s", trainer.global_step, last, _duration(left), ", ".join(figures)
         )
