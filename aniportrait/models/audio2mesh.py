@@ -1,5 +1,6 @@
 """Speech -> how far each vertex of the face mesh lies from its place at rest."""
 
+import torch
 from torch import Tensor, nn
 
 from aniportrait.models.audio_encoder import TemporalBlock
@@ -24,7 +25,11 @@ class Audio2Mesh(nn.Module):
 
     def forward(self, audio: Tensor, frames: int) -> Tensor:
         """Cm from the neutral mesh, (b, frames, 468, 3), of audio (b, n) at 16 kHz that spans `frames`."""
-        offsets = self.head(self.encoder(audio, frames))
+        features = self.encoder(audio, frames).float()
+        with torch.autocast(
+            audio.device.type, enabled=False
+        ):  # in bfloat16 a cm is told to 0.04 mm, and lips move less
+            offsets = self.head(features)
         return offsets * sounding(audio, frames)[..., None, None] if self.head.rests_in_silence else offsets
 
 

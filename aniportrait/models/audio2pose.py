@@ -95,11 +95,15 @@ class Audio2Pose(nn.Module):
         Returns:
             mean and log_std (b, f, 6).
         """
-        memory = self.memory_input(self.encoder(audio, head_pose.shape[1]))
-        previous = shifted(self._disturbed(head_pose) if self.training else head_pose)
-        style = identity_vector(self.identity, identity, len(head_pose))
-        decoded = self.decoder(self.pose_input(self._state(previous, shifted(previous))) + style, memory)
-        return self._prediction(decoded, previous)
+        features = self.encoder(audio, head_pose.shape[1]).float()
+        with torch.autocast(
+            audio.device.type, enabled=False
+        ):  # in bfloat16 16 degrees are told to an eighth of one
+            memory = self.memory_input(features)
+            previous = shifted(self._disturbed(head_pose) if self.training else head_pose)
+            style = identity_vector(self.identity, identity, len(head_pose))
+            decoded = self.decoder(self.pose_input(self._state(previous, shifted(previous))) + style, memory)
+            return self._prediction(decoded, previous)
 
     def continued(
         self,
@@ -127,14 +131,16 @@ class Audio2Pose(nn.Module):
             raise ValueError(
                 f"start ({start}) and frames ({frames}) must lie within the {head_pose.shape[1]} given"
             )
-        memory = self.memory_input(self.encoder(audio, head_pose.shape[1]))
+        features = self.encoder(audio, head_pose.shape[1]).float()
         style = identity_vector(self.identity, identity, len(head_pose))
         poses = torch.cat((torch.zeros_like(head_pose[:, :1]), head_pose[:, :start]), dim=1)
-        for _ in range(frames):
-            embedded = self.pose_input(self._state(poses, shifted(poses))) + style
-            decoded = self.decoder(embedded, memory[:, : poses.shape[1]])[:, -1:]
-            drawn = self._drawn(self._prediction(decoded, poses[:, -1:]), generator, temperature)
-            poses = torch.cat((poses, drawn), dim=1)
+        with torch.autocast(audio.device.type, enabled=False):
+            memory = self.memory_input(features)
+            for _ in range(frames):
+                embedded = self.pose_input(self._state(poses, shifted(poses))) + style
+                decoded = self.decoder(embedded, memory[:, : poses.shape[1]])[:, -1:]
+                drawn = self._drawn(self._prediction(decoded, poses[:, -1:]), generator, temperature)
+                poses = torch.cat((poses, drawn), dim=1)
         return poses[:, -frames:]
 
     def sample(

@@ -30,10 +30,11 @@ def log_mel(audio: Tensor) -> Tensor:
     """
     steps = max(1, -(-audio.shape[-1] // HOP))
     audio = F.pad(audio, (FFT // 2, steps * HOP - audio.shape[-1] + FFT // 2)).float()
-    pieces = [
-        _log_mel_piece(audio[..., first * HOP : (min(first + PIECE, steps) - 1) * HOP + FFT])
-        for first in range(0, steps, PIECE)
-    ]
+    with torch.autocast(audio.device.type, enabled=False):  # energies of loud sound are beyond float16
+        pieces = [
+            _log_mel_piece(audio[..., first * HOP : (min(first + PIECE, steps) - 1) * HOP + FFT])
+            for first in range(0, steps, PIECE)
+        ]
     return torch.cat(pieces, dim=1)
 
 

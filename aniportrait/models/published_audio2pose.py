@@ -53,9 +53,11 @@ class PublishedAudio2Pose(nn.Module):
             (b, f, 6), degrees and cm.
         """
         b, frames = head_pose.shape[:2]
-        memory = self.memory_input(self.encoder(audio, frames))
-        poses = self.pose_input(shifted(head_pose)) + self._places(b, frames, identity)
-        return self.pose_output(self.decoder(poses, memory))
+        features = self.encoder(audio, frames).float()
+        with torch.autocast(audio.device.type, enabled=False):  # as in Audio2Pose
+            memory = self.memory_input(features)
+            poses = self.pose_input(shifted(head_pose)) + self._places(b, frames, identity)
+            return self.pose_output(self.decoder(poses, memory))
 
     def sample(
         self,

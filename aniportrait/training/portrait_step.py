@@ -49,19 +49,26 @@ class ConditionDropout:
 
 def drop_conditions(
     conditions: Conditions, dropout: ConditionDropout, generators: Sequence[Generator]
-) -> tuple[Conditions, Tensor]:
+) -> tuple[Conditions, Tensor | None]:
     """Draw per sample, each from its own generator, what of the portrait is hidden (for classifier-free guidance).
 
-    Returns the conditions with hidden image embeddings zeroed, and `keep` (b,) bool for the reference features.
-    Nothing is skipped, so every parameter takes part in every step.
+    Returns the conditions with hidden image embeddings zeroed, and `keep` (b,) bool for the reference features; None
+    where all are kept: GPUs have no flash attention under a mask. Nothing is skipped, so every parameter takes part in
+    every step.
     """
     embeds = conditions.image_embeds
-    drawn = [torch.rand(1, generator=generator, device=generator.device) for generator in generators]
-    draw = torch.cat(drawn).to(embeds.device)
+    draw = torch.cat([torch.rand(1, generator=_on_the_host(generator)) for generator in generators])
     told = draw >= dropout.portrait + dropout.image_embeds
     alone = told & (draw < dropout.portrait + dropout.image_embeds + dropout.reference_features)
     keep = (draw >= dropout.portrait) & ~alone
-    return conditions._replace(image_embeds=embeds * told[:, None, None].to(embeds.dtype)), keep
+    told = told[:, None, None].to(embeds, non_blocking=True)
+    seen = None if keep.all() else keep.to(embeds.device, non_blocking=True)
+    return conditions._replace(image_embeds=embeds * told), seen
+
+
+def _on_the_host(generator: Generator) -> Generator:
+    """One that draws what the host must know, which then need not wait for the device."""
+    return generator if generator.device.type == "cpu" else Generator().manual_seed(generator.initial_seed())
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ def portrait_loss(
             conditions.image_embeds,
             conditions.pose_features,
             conditions.reference_features,
-            keep if settings.dropout != ConditionDropout() else None,
+            keep,
         )
 
     latents = networks.latent_space.encode(frame_latents(networks, batch), conditions.reference_latents)

@@ -66,6 +66,8 @@ def test_ranks_that_slurm_did_not_start_are_missed(shards, tmp_path, monkeypatch
     }.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     monkeypatch.setenv("SLURM_NODEID", "0")
-    sentence = r"^trainer\.devices \(2\) times trainer\.num_nodes \(1\) must be .*, which is 1: in a SLURM job"
+    sentence = (
+        r"^trainer\.devices \(2\) times trainer\.num_nodes \(1\) must be .*, which is 1: in a SLURM job"
+    )
     with pytest.raises(ValueError, match=sentence):
         trained(shards, tmp_path, "trainer.devices=2", "+trainer.strategy=ddp")

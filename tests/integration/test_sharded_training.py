@@ -143,11 +143,15 @@ def test_sharded_ranks_stop_when_one_is_asked_to_and_go_on_to_the_bit(shards, tm
 
 
 @pytest.mark.slow
-def test_sharded_ranks_gather_weights_in_bfloat16_and_keep_parts_in_float32(shards, tmp_path):
+@pytest.mark.parametrize("guider", ["reference_aware", "published_running"])
+def test_sharded_ranks_gather_weights_in_bfloat16_and_keep_parts_in_float32(shards, tmp_path, guider):
+    """Where all of a BatchNorm is in float32: torch takes no others beside its running statistics."""
     run = tmp_path / "run"
-    finished(in_a_process(shards, run, *ADAM, *RANKS, "trainer.precision=bf16-mixed"))
+    sizes = (f"pose_guider={guider}", "sizes.unet.block_out_channels=[32,32]")
+    finished(in_a_process(shards, run, *ADAM, *RANKS, *sizes, "trainer.precision=bf16-mixed"))
     kept = torch.load(last(run), weights_only=True)
-    assert {weight.dtype for weight in kept["state_dict"].values()} == {torch.float32}
+    weights = [weight for name, weight in kept["state_dict"].items() if "num_batches" not in name]
+    assert {weight.dtype for weight in weights} == {torch.float32}
     state = kept["optimizer_states"][0]["state"]
     assert {value["exp_avg"].dtype for value in state.values()} == {torch.float32}
     assert figures(run)["val/loss"] < 2

@@ -10,6 +10,7 @@ from training_runs import DESCENT, PLAIN, same, trained, validations
 
 from aniportrait.data.media import probe, read_video
 from aniportrait.models.pose_guider import ReferenceAwarePoseGuider
+from aniportrait.training.callbacks.progress_bar import StepProgressBar
 
 EVERY_STEP = ("trainer.log_every_n_steps=1", "trainer.gradient_clip_val=null")
 MOTION = [setting.replace("stage1_reference", "stage2_motion") for setting in PLAIN]
@@ -148,3 +149,28 @@ def test_the_config_of_a_run_and_the_state_of_its_code_are_its_hyper_parameters(
     told = (run / "csv" / "hparams.yaml").read_text()
     assert "commit: abc" in told
     assert "max_steps: 1" in told
+
+
+def test_the_loss_stands_beside_the_bar_and_is_not_waited_for_at_every_step(
+    shards, tmp_path, monkeypatch, caplog
+):
+    """Lightning turns what is logged with prog_bar=True into a number after each batch, on every rank."""
+    shown, waited_for = [], set()
+    whole = StepProgressBar.get_metrics
+
+    def watched(bar, trainer, module):
+        waited_for.update(trainer.progress_bar_metrics)
+        shown.append(whole(bar, trainer, module))
+        return shown[-1]
+
+    monkeypatch.setattr(StepProgressBar, "get_metrics", watched)
+    bar = f"callbacks.progress={{_target_: {StepProgressBar.__module__}.StepProgressBar, refresh_rate: 1}}"
+    steps = ("max_steps=4", "batch_size=1", "trainer.log_every_n_steps=2", "trainer.enable_progress_bar=true")
+    with caplog.at_level(logging.INFO):
+        run = trained(shards, tmp_path, *steps, bar, "callbacks.progress_lines.every_seconds=0")
+    assert {round(figures["loss/total"], 6) for figures in shown if "loss/total" in figures} == {
+        round(loss, 6) for loss in column(run, "loss/total")
+    }
+    assert "loss/total" not in waited_for
+    said = [record.getMessage() for record in caplog.records if "step 4 of 4" in record.getMessage()]
+    assert "loss/total" in said[0]

@@ -143,3 +143,9 @@ def test_long_sound_is_encoded_in_pieces_that_cannot_be_told(monkeypatch):
         for piece in (7, 30, 149):
             monkeypatch.setattr("aniportrait.models.audio_encoder.PIECE", piece)
             assert torch.allclose(encoder(audio, 75), whole, atol=1e-5)
+
+
+def test_autocast_leaves_energies_alone():
+    exact = log_mel(tone(440))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(log_mel(tone(440)), exact)

@@ -190,3 +190,21 @@ def test_published_decoding_passes_the_originals_limit_of_600_frames():
 def test_an_encoder_without_a_width_is_refused():
     with pytest.raises(ValueError, match="Identity must have an integer attribute width"):
         Audio2Pose(nn.Identity())
+
+
+@pytest.mark.parametrize("head", [PublishedHead(in_width=4, latent_dim=8), TemporalHead(in_width=4, width=8)])
+def test_vertices_are_not_rounded_where_the_encoder_computes_in_half_precision(head):
+    model = Audio2Mesh(RawSamples(), gaussian_weights(head))
+    exact = model(samples(7), 7)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model(samples(7), 7), exact)
+
+
+@pytest.mark.parametrize("model", [probabilistic(), published()])
+def test_nor_are_head_poses(model):
+    poses = 10 * torch.randn(1, 7, 6, generator=torch.Generator().manual_seed(1))
+    exact = model(samples(7), poses)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model(samples(7), poses)
+    means = [each if isinstance(each, Tensor) else each.mean for each in (exact, half)]
+    assert torch.equal(*means)

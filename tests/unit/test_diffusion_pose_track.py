@@ -72,6 +72,18 @@ def test_memory_is_bounded_and_what_does_not_fit_is_computed_again(together):
     assert 0 < sum(feature.untyped_storage().nbytes() for feature in kept) <= room
 
 
+@pytest.mark.parametrize("kept", [17, 40])
+def test_what_a_gpu_has_room_for_is_kept_there(kept):
+    """The meta device stands for one: what lies there would not come back from main memory."""
+    guider = Counting().to("meta")
+    held = track(guider, kept_bytes=0, kept_there=kept * 3 * 4 * 4 * 4)
+    sampled(held, OpenWindows())
+    assert len(held._kept) == kept
+    assert (sum(guider.calls) == 40) == (kept == 40)
+    held.forget(40)
+    assert held._free_bytes == {torch.device("meta"): kept * 3 * 4 * 4 * 4, torch.device("cpu"): 0}
+
+
 @pytest.mark.parametrize(
     "guider",
     [

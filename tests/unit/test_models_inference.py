@@ -193,3 +193,12 @@ def test_heads_that_are_wide_stay_as_they_are():
     before = attention.to_q
     widen_heads(attention)
     assert attention.to_q is before
+
+
+def test_frames_are_encoded_some_at_a_time_and_are_what_they_are_together():
+    made = networks(ReferenceAwarePoseGuider(WIDTHS, width=8, attention_heads=2), motion=False)
+    frames = torch.rand(2, 5, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    encode, counts = made.autoencoder.encode, []
+    made.autoencoder.encode = lambda pictures: counts.append(len(pictures)) or encode(pictures)
+    assert torch.allclose(made.encode(frames, batch_size=4), made.encode(frames, batch_size=10), atol=1e-6)
+    assert counts == [4, 4, 2, 10]

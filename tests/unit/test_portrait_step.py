@@ -99,3 +99,9 @@ def test_a_box_of_whole_pixels_covers_these_and_no_others():
     box = torch.tensor([0.25, 0.0, 0.75, 0.5])
     assert torch.equal(covered(box, 8, 4) == 1, inside(box, 8, 4))
     assert covered(box, 5, 7).sum() == pytest.approx(35 * 0.25)
+
+
+def test_where_all_are_seen_no_attention_is_masked():
+    _, keep, following = dropped(ConditionDropout(portrait=0.0))
+    assert keep is None
+    assert torch.equal(following, dropped(HIDDEN)[2])
