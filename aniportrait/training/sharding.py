@@ -45,11 +45,9 @@ def shard(networks: PortraitNetworks, mesh: DeviceMesh, half: bool) -> None:
         if isinstance(network, FSDPModule):
             continue
         network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue] - FSDP2 cuts no other
-        for module in network.modules():
-            if isinstance(
-                module, _BatchNorm
-            ):  # refuses weights of fewer bits than its running statistics have
-                fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=float32)
+        # They refuse weights of fewer bits than their running statistics have.
+        for module in [part for part in network.modules() if isinstance(part, _BatchNorm)]:
+            fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=float32)
         for module in (*layers_of(network), network):
             fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=policy)
 
