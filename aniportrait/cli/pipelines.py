@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from aniportrait.checkpoints.store import Weights
 from aniportrait.face.landmarks import FaceLandmarker
+from aniportrait.models.inference import PRECISIONS, check_precision, for_inference
 from aniportrait.pipelines import saved_networks
 from aniportrait.pipelines.head_motion import HeadMotion
 from aniportrait.pipelines.portrait import PortraitPipeline
@@ -18,11 +19,16 @@ def portrait_pipeline(
 ) -> PortraitPipeline:
     """The frame sampler of a weights folder; with its motion modules if it has them, unless `motion` says otherwise.
 
-    Windows are those that `config.context` names, or else those of the weights.
+    Windows are those that `config.context` names, or else those of the weights. In half precision it is made ready for
+    sampling as animate.py makes it.
     """
-    return saved_networks.portrait_pipeline(
+    check_precision(config.precision)
+    pipeline = saved_networks.portrait_pipeline(
         weights, config.paths.pretrained, config.device, motion=motion, context=config.context
     )
+    if config.precision != "fp32":
+        for_inference(pipeline.networks, PRECISIONS[config.precision])
+    return pipeline
 
 
 def predicted_motion(weights: Weights, config: DictConfig, style: int | None = None) -> HeadMotion:

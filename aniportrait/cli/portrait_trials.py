@@ -126,7 +126,7 @@ def pictures(trial: Trial, size: int) -> tuple[Tensor, Tensor]:
 def round_trip(pipeline: PortraitPipeline, frames: Tensor) -> Tensor:
     """Frames (f, 3, h, w) in [-1, 1], encoded and decoded again: what the autoencoder alone loses."""
     networks = pipeline.networks
-    return networks.decode(networks.encode(frames[None].to(pipeline.device)))[0].cpu()
+    return networks.decode(networks.encode(frames[None].to(pipeline.device, pipeline.dtype)))[0].float().cpu()
 
 
 def sampled(

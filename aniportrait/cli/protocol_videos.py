@@ -234,10 +234,11 @@ def _claim(folder: Path, config: DictConfig, index: ShardIndex, entries: list[Sh
         "clips": [entry.key for entry in entries],
         "sampling": vars(sampling_settings(weights, config, config.sampling_steps)),
         "context": config.context,
+        "precision": config.precision,
     }
     file = folder / "sampled_with.json"
     if file.is_file():
-        held = json.loads(file.read_text())
+        held = {"precision": "fp32", **json.loads(file.read_text())}
         if differing := [name for name in wanted if held.get(name) != json.loads(json.dumps(wanted[name]))]:
             raise ValueError(
                 f"out={config.out} holds videos sampled with other {', '.join(differing)} (videos/sampled_with.json): "

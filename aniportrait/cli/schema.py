@@ -111,6 +111,7 @@ class EvaluateConfig:
     split: str | None = None
     seed: int = 42
     device: str = "cpu"
+    precision: str = "fp32"
     num_workers: int = 0
     only: list[str] | None = None
     pairs_per_clip: int = MISSING

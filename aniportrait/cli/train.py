@@ -119,7 +119,7 @@ def _fit(
     trainer: Trainer,
     module: Any,
     datamodule: ShardData,
-    checkpoint: Path | None,
+    checkpoint: str | None,
     cards: dict[str, Any],
 ) -> float | None:
     run = Path(config.run_dir)

@@ -9,6 +9,14 @@ from aniportrait.models.packed_layers import pack_layers
 from aniportrait.models.portrait_attention import spatial_blocks
 from aniportrait.models.portrait_networks import PortraitNetworks
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def check_precision(name: str) -> None:
+    """Raise ValueError where there is no precision of that name."""
+    if name not in PRECISIONS:
+        raise ValueError(f"precision={name} must be one of {', '.join(PRECISIONS)}")
+
 
 def for_inference(
     networks: PortraitNetworks, dtype: torch.dtype = torch.float32, backend: str | None = None

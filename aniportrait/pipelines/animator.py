@@ -20,7 +20,7 @@ from aniportrait.data.face_search import shrunk
 from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.landmarks import FaceLandmarker
 from aniportrait.face.task_file import find_task_file
-from aniportrait.models.inference import for_inference
+from aniportrait.models.inference import PRECISIONS, check_precision, for_inference
 from aniportrait.models.processor import warn_of_emulation
 from aniportrait.pipelines.animation import Animation
 from aniportrait.pipelines.label import labelled
@@ -38,7 +38,6 @@ __all__ = ["Animator", "Request"]
 
 LARGEST_FILM = 2160
 """Longer side of films of whole pictures, pixels: players take no larger ones."""
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Animator:
@@ -67,8 +66,8 @@ class Animator:
         context: str | None = "open",
         image_size: int | None = None,
     ):
-        if precision not in (None, *PRECISIONS):
-            raise ValueError(f"precision={precision} must be one of {', '.join(PRECISIONS)}")
+        if precision is not None:
+            check_precision(precision)
         if compile is not None and compile not in torch._dynamo.list_backends(None):
             raise ValueError(f"compile={compile} is no backend of torch.compile; inductor is the usual one")
         _check_device(device)

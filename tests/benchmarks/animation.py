@@ -32,12 +32,11 @@ from aniportrait.diffusion.context import ClosedLoopWindows, OpenWindows
 from aniportrait.diffusion.noise_schedule import build_scheduler
 from aniportrait.face.canonical import load_canonical_face
 from aniportrait.face.head_pose import pose_matrices, project
-from aniportrait.models.inference import for_inference
+from aniportrait.models.inference import PRECISIONS, for_inference
 from aniportrait.models.motion_module import MotionModule
 from aniportrait.models.portrait_networks import PortraitNetworks
 from aniportrait.models.processor import emulates_bf16
 from aniportrait.pipelines.animation import Animation, Performance
-from aniportrait.pipelines.animator import PRECISIONS
 from aniportrait.pipelines.interpolation import keyframe_indices
 from aniportrait.pipelines.portrait import PortraitPipeline
 from aniportrait.pipelines.sampling_settings import SamplingSettings

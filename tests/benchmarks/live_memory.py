@@ -14,7 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from aniportrait.data.schema import PortraitBatch
-from aniportrait.training.portrait_step import portrait_loss
+from aniportrait.models.portrait_networks import Conditions
+from aniportrait.training import portrait_step
+from aniportrait.training.portrait_step import ConditionDropout
 from aniportrait.training.stage1 import Stage1
 
 
@@ -58,6 +60,12 @@ def norms_in_float32() -> ExitStack:
     return stack
 
 
+def _some_hidden(
+    conditions: Conditions, dropout: ConditionDropout, generators: list
+) -> tuple[Conditions, Tensor]:
+    return conditions, torch.ones(len(generators), dtype=torch.bool, device=conditions.image_embeds.device)
+
+
 def _in_float32(norm: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
     args, kwargs = tree_map_only(Tensor, Tensor.float, (args, kwargs))
     return norm(*args, **kwargs)
@@ -82,7 +90,8 @@ def example(b: int, f: int, side: int) -> PortraitBatch:
 def step_memory(module: Stage1, batch: PortraitBatch) -> tuple[int, int]:
     """Bytes that a bfloat16 step takes beside weights and gradients: at most at any time, and when forward ends.
 
-    Every gradient is freed as soon as its weight has it: they are counted apart.
+    Every gradient is freed as soon as its weight has it: they are counted apart. Attention is masked, as where some
+    portrait is hidden.
     """
     live = LiveMemory()
     for tensor in (*module.parameters(), *module.buffers(), *(t for t in batch if isinstance(t, Tensor))):
@@ -94,9 +103,10 @@ def step_memory(module: Stage1, batch: PortraitBatch) -> tuple[int, int]:
         if weight.requires_grad
     ]
     generators = [torch.Generator().manual_seed(k) for k in range(len(batch.keys))]
-    with live, norms_in_float32():
+    masked = patch.object(portrait_step, "drop_conditions", _some_hidden)
+    with live, norms_in_float32(), masked:
         with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):  # as Lightning
-            loss, _ = portrait_loss(
+            loss, _ = portrait_step.portrait_loss(
                 module.networks,
                 module.scheduler,
                 module.conditions(batch),

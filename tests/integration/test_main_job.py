@@ -101,6 +101,30 @@ def test_the_evaluation_scores_every_network_beside_its_baselines(evaluated):
     assert all(words in page for words in ("copying the reference", "lip vertex error", "<svg"))
 
 
+def test_half_precision_scores_what_full_precision_does_up_to_rounding(trained, shards, tmp_path, evaluated):
+    settings = [f"weights={trained}/weights", f"data.folder={shards}", "sampling_steps=1", "pairs_per_clip=1"]
+    chosen = ["precision=bf16", "only=[denoising_unet]", f"out={tmp_path}"]
+    with composed("evaluate", *settings, *chosen, out=tmp_path) as config:
+        evaluate(config)
+    half, full = (
+        json.loads((out / "results.json").read_text())["scores"]["stage 1"] for out in (tmp_path, evaluated)
+    )
+    assert half.keys() == full.keys()
+    for name in full:
+        value = full[name]["face L1"]["value"]
+        assert half[name]["face L1"]["value"] == pytest.approx(value, abs=0.01), name
+    assert half != full
+
+
+def test_an_unknown_precision_is_refused(trained, shards, tmp_path):
+    settings = [f"weights={trained}/weights", f"data.folder={shards}", "precision=bf8", f"out={tmp_path}"]
+    with (
+        composed("evaluate", *settings, "only=[denoising_unet]", out=tmp_path) as config,
+        pytest.raises(ValueError, match=r"^precision=bf8 must be one of fp32, bf16, fp16$"),
+    ):
+        evaluate(config)
+
+
 def test_two_sampling_seeds_show_what_the_noise_alone_changes(trained, shards, tmp_path):
     settings = [f"weights={trained}/weights", f"data.folder={shards}", "sampling_steps=2", "motion_clips=1"]
     with composed(

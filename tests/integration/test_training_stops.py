@@ -2,12 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from training_runs import POISONED, ROOT, in_a_process, same, trained, validations
+from training_runs import PLAIN, POISONED, ROOT, in_a_process, same, trained, validations
 
 from aniportrait.training.callbacks.ema import CURRENT
 from aniportrait.training.callbacks.loss_alarm import LossAlarmError
@@ -100,6 +102,29 @@ def test_a_signal_to_all_processes_of_a_rank_leaves_those_that_load_until_the_ru
     assert run.returncode == 0, errors
     assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] > 0
     assert gone(loading)
+
+
+@pytest.mark.slow
+def test_torchrun_that_is_asked_to_stop_gives_its_ranks_the_time_to_write(shards, tmp_path):
+    signals = "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--shutdown-timeout=900"]
+    ranks = ["trainer=ddp_multinode", "trainer.num_nodes=1", "trainer.devices=2", "trainer.accelerator=cpu"]
+    settings = [*PLAIN, f"data.folder={shards}", f"out={tmp_path}", *ranks, *LOADING]
+    run = subprocess.Popen(
+        [sys.executable, *torchrun, signals, str(ROOT / "train.py"), *settings, "trainer.precision=32-true"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    for _ in range(1200):
+        if (tmp_path / "csv" / "metrics.csv").is_file() or run.poll() is not None:
+            break
+        time.sleep(0.1)
+    run.send_signal(signal.SIGUSR1)
+    errors = run.communicate(timeout=120)[1]
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    assert last.is_file(), errors
+    assert torch.load(last, weights_only=True)["global_step"] > 0
 
 
 @pytest.mark.slow
