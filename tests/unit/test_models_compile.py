@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_unets import SIZES, awake, close, inputs
 
+from aniportrait.models.compiling import compile_layers
 from aniportrait.models.denoising_unet import DenoisingUNet
 from aniportrait.models.reference_net import ReferenceNet
 
@@ -43,28 +44,38 @@ def test_the_denoiser_of_stage_1_is_one_graph_with_a_projected_portrait():
         assert close(compiled(den, "eager")(**once), plain)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-@pytest.mark.parametrize("motion", [False, True])
-def test_forward_and_backward_are_one_graph_each(motion, backend):
-    net, den, given = networks(motion)
-    portrait = torch.randn(2, 12, 8, 8)
+def gradients(net, den, given, of):
+    for network in of:
+        network.zero_grad()
+    features = net(torch.ones(2, 12, 8, 8), given["image_embeds"])
+    keep = torch.tensor([True, False])
+    den(**given, reference_features=features, reference_keep=keep).square().mean().backward()
+    return [p.grad.clone() for network in of for p in network.parameters() if p.grad is not None]
 
-    def gradients(net, den, of):
-        for network in of:
-            network.zero_grad()
-        features = net(portrait, given["image_embeds"])
-        loss = (
-            den(**given, reference_features=features, reference_keep=torch.tensor([True, False]))
-            .square()
-            .mean()
-        )
-        loss.backward()
-        return [p.grad.clone() for network in of for p in network.parameters() if p.grad is not None]
 
-    plain = gradients(net, den, (net, den))
-    one_graph = gradients(
-        compiled(net, backend), torch.compile(den, fullgraph=True, backend=backend), (net, den)
+def same_gradients(plain, others):
+    return all(
+        torch.allclose(before, after, atol=1e-4 * max(1e-3, float(before.abs().max())))
+        for before, after in zip(plain, others, strict=True)
     )
-    for before, after in zip(plain, one_graph, strict=True):
-        assert torch.allclose(before, after, atol=1e-4 * max(1e-3, float(before.abs().max())))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("motion", [False, True])
+def test_forward_and_backward_are_one_graph_each(motion):
+    """Not for inductor: of a whole UNet torch 2.13's loses gradients on a CPU, of single layers it does not."""
+    net, den, given = networks(motion)
+    plain = gradients(net, den, given, (net, den))
+    graphs = compiled(net, "aot_eager"), torch.compile(den, fullgraph=True, backend="aot_eager")
+    assert same_gradients(plain, gradients(*graphs, given, (net, den)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("motion", [False, True])
+def test_layers_compiled_by_inductor_have_the_gradients_of_plain_ones(motion):
+    net, den, given = networks(motion)
+    plain = gradients(net, den, given, (net, den))
+    torch.compiler.reset()
+    compile_layers(net, "inductor")
+    compile_layers(den, "inductor")
+    assert same_gradients(plain, gradients(net, den, given, (net, den)))
