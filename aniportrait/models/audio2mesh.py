@@ -26,9 +26,8 @@ class Audio2Mesh(nn.Module):
     def forward(self, audio: Tensor, frames: int) -> Tensor:
         """Cm from the neutral mesh, (b, frames, 468, 3), of audio (b, n) at 16 kHz that spans `frames`."""
         features = self.encoder(audio, frames).float()
-        with torch.autocast(
-            audio.device.type, enabled=False
-        ):  # in bfloat16 a cm is told to 0.04 mm, and lips move less
+        # In bfloat16 a cm is told to 0.04 mm, and lips move less from frame to frame.
+        with torch.autocast(audio.device.type, enabled=False):
             offsets = self.head(features)
         return offsets * sounding(audio, frames)[..., None, None] if self.head.rests_in_silence else offsets
 

@@ -96,9 +96,8 @@ class Audio2Pose(nn.Module):
             mean and log_std (b, f, 6).
         """
         features = self.encoder(audio, head_pose.shape[1]).float()
-        with torch.autocast(
-            audio.device.type, enabled=False
-        ):  # in bfloat16 16 degrees are told to an eighth of one
+        # In bfloat16 16 degrees are told to an eighth of one.
+        with torch.autocast(audio.device.type, enabled=False):
             memory = self.memory_input(features)
             previous = shifted(self._disturbed(head_pose) if self.training else head_pose)
             style = identity_vector(self.identity, identity, len(head_pose))

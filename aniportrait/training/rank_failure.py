@@ -26,9 +26,7 @@ def ending_together(trainer: Trainer) -> Iterator[None]:
             launcher = trainer.strategy.launcher
             if isinstance(launcher, _SubprocessScriptLauncher):
                 launcher.kill(signal.SIGKILL)
-            atexit.register(
-                _end
-            )  # the first of all that is to be done then: NCCL's end would wait for other ranks
+            atexit.register(_end)  # called first of all: what NCCL does at the end waits for other ranks
         raise
 
 
