@@ -105,7 +105,7 @@ def test_a_signal_to_all_processes_of_a_rank_leaves_those_that_load_until_the_ru
 
 
 @pytest.mark.slow
-def test_torchrun_that_is_asked_to_stop_gives_its_ranks_the_time_to_write(shards, tmp_path):
+def test_a_signal_to_torchrun_reaches_its_ranks_which_write_a_checkpoint(shards, tmp_path):
     signals = "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--shutdown-timeout=900"]
     ranks = ["trainer=ddp_multinode", "trainer.num_nodes=1", "trainer.devices=2", "trainer.accelerator=cpu"]
